@@ -1,0 +1,3 @@
+//! API Priority and Fairness for any server.
+
+#![forbid(unsafe_code)]

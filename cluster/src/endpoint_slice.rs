@@ -1,0 +1,75 @@
+//! EndpointSlices: the addresses behind a Service.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::{ObjectName, Protocol, ServiceName};
+
+/// An EndpointSlice (discovery/v1), trimmed, or one made from Pods or a legacy Endpoints object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// Namespace and name.
+    pub name: ObjectName,
+    /// The Service it belongs to, from the label `kubernetes.io/service-name`.
+    pub service: ServiceName,
+    /// `addressType`; slices of type FQDN are not kept.
+    pub family: AddressFamily,
+    /// Ports that every endpoint of the slice listens on.
+    pub ports: Vec<EndpointPort>,
+    /// The endpoints, in the object's order.
+    pub endpoints: Vec<Endpoint>,
+    /// The label `service.kubernetes.io/headless` is present: not for proxies.
+    pub headless: bool,
+}
+
+/// `addressType` of a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressFamily {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// One entry of `ports`; entries without a name or number are dropped, as kube-proxy does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// Matches the Service port's name.
+    pub name: Arc<str>,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Where the endpoint listens.
+    pub port: u16,
+}
+
+/// One entry of `endpoints`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The first of `addresses`; the API gives the others no meaning.
+    pub address: IpAddr,
+    /// `conditions.ready`; absent means true.
+    pub ready: bool,
+    /// `conditions.serving`; absent means true.
+    pub serving: bool,
+    /// `conditions.terminating`; absent means false.
+    pub terminating: bool,
+    /// `nodeName`.
+    pub node: Option<Arc<str>>,
+    /// `zone`.
+    pub zone: Option<Arc<str>>,
+    /// `hostname`, the name DNS gives the endpoint.
+    pub hostname: Option<Arc<str>>,
+    /// `targetRef.name` where `targetRef.kind` is `Pod`.
+    pub pod: Option<Arc<str>>,
+    /// `hints`.
+    pub hints: Hints,
+}
+
+/// `hints`: for which nodes or zones the endpoint is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// `forZones[].name`.
+    pub zones: Vec<Arc<str>>,
+    /// `forNodes[].name`.
+    pub nodes: Vec<Arc<str>>,
+}

@@ -1,0 +1,3 @@
+//! From facts to BPF maps, and the programs that read them.
+
+#![forbid(unsafe_code)]

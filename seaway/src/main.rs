@@ -1,0 +1,3 @@
+//! The Seaway node agent.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Development tasks: lint, test, rebuild the eBPF object.
+
+fn main() {}
