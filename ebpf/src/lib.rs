@@ -1,1 +1,37 @@
-//! The kernel programs.
+//! The kernel programs' logic. It compiles for the BPF target and for the host, where tests,
+//! property tests and fuzzers run on it without a kernel.
+//!
+//! `main.rs` holds the entry points; everything that touches a kernel context or a BPF map is in
+//! the modules that exist for the BPF target only.
+
+#![cfg_attr(target_arch = "bpf", no_std, feature(asm_experimental_arch))]
+#![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "packets, map values and contexts are raw memory"))]
+
+mod headers;
+mod packet;
+pub mod socket;
+mod tables;
+mod translate;
+
+pub use headers::{Headers, parse};
+pub use packet::Packet;
+pub use tables::{FlowEntry, Tables};
+pub use translate::{Verdict, translate};
+
+#[cfg(target_arch = "bpf")]
+mod kernel;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod sock_addr;
+#[cfg(target_arch = "bpf")]
+mod word;
+#[cfg(target_arch = "bpf")]
+mod xdp;
+
+#[cfg(target_arch = "bpf")]
+pub use kernel::{KernelTables, count, refuse};
+#[cfg(target_arch = "bpf")]
+pub use sock_addr::{SockAddr4, SockAddr6, cookie_of};
+#[cfg(target_arch = "bpf")]
+pub use xdp::XdpPacket;

@@ -1,3 +1,32 @@
-//! Development tasks: lint, test, rebuild the eBPF object.
+//! Development tasks. `cargo xtask help` lists them.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod ebpf;
+mod lint;
+mod test;
+#[cfg(test)]
+mod tidy;
+mod workspace;
+
+use clap::Parser;
+
+/// Development tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Rebuild the eBPF objects from their sources (needs nightly and bpf-linker).
+    Ebpf(ebpf::Args),
+    /// Formatting and clippy, as CI runs them.
+    Lint,
+    /// All tests; says how many were skipped for want of root or a kernel feature.
+    Test(test::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::Ebpf(args) => ebpf::run(&args),
+        Task::Lint => lint::run(),
+        Task::Test(args) => test::run(&args),
+    }
+}

@@ -1,0 +1,118 @@
+//! An IPv4 or IPv6 address in one 16-byte form.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::Be32;
+
+/// An address; IPv4 is kept as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2).
+///
+/// One form for both families keeps one copy of every map and program, and lets a dual-stack
+/// socket that connects to `::ffff:a.b.c.d` find the IPv4 service. Two words of eight bytes, in
+/// memory order: programs build, copy and compare keys word by word.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct Addr {
+    halves: [u64; 2],
+}
+
+const _: () = assert!(size_of::<Addr>() == 16);
+
+/// The third word of every IPv4-mapped address.
+const MAPPED: Be32 = Be32::new(0xffff);
+
+impl Addr {
+    /// From the four bytes of an IPv4 address.
+    #[inline(always)]
+    pub fn v4(word: Be32) -> Self {
+        Self { halves: [0, bytemuck::must_cast([MAPPED, word])] }
+    }
+
+    /// From the four words of an IPv6 address, mapped ones included.
+    #[inline(always)]
+    pub fn v6(words: [Be32; 4]) -> Self {
+        bytemuck::must_cast(words)
+    }
+
+    /// Whether this is an IPv4 address.
+    #[inline(always)]
+    pub fn is_v4(&self) -> bool {
+        self.halves[0] == 0 && self.words()[2] == MAPPED
+    }
+
+    /// The IPv4 address's four bytes; the last four of an IPv6 one.
+    #[inline(always)]
+    pub fn last_word(&self) -> Be32 {
+        self.words()[3]
+    }
+
+    /// All sixteen bytes.
+    #[inline(always)]
+    pub fn words(&self) -> [Be32; 4] {
+        bytemuck::must_cast(*self)
+    }
+}
+
+impl PartialOrd for Addr {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Addr {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.words().cmp(&other.words())
+    }
+}
+
+impl From<IpAddr> for Addr {
+    fn from(ip: IpAddr) -> Self {
+        let octets = match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
+        };
+        Self::v6(bytemuck::cast(octets))
+    }
+}
+
+impl From<Addr> for IpAddr {
+    fn from(addr: Addr) -> Self {
+        if addr.is_v4() {
+            Ipv4Addr::from(addr.last_word().get()).into()
+        } else {
+            Ipv6Addr::from(bytemuck::cast::<_, [u8; 16]>(addr)).into()
+        }
+    }
+}
+
+impl fmt::Debug for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&IpAddr::from(*self), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn both_families_round_trip() {
+        for text in ["0.0.0.0", "10.96.0.80", "255.255.255.255", "::", "fd96::10", "2001:db8::1"] {
+            let ip: IpAddr = text.parse().unwrap();
+            assert_eq!(IpAddr::from(Addr::from(ip)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_one() {
+        let mapped: IpAddr = "::ffff:10.96.0.80".parse().unwrap();
+        let plain: IpAddr = "10.96.0.80".parse().unwrap();
+        assert_eq!(Addr::from(mapped), Addr::from(plain));
+        assert_eq!(Addr::from(plain), Addr::v4(Be32::new(0x0a60_0050)));
+    }
+}

@@ -1,0 +1,29 @@
+//! Backends: where packets of a service end up.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Addr, Be16};
+
+/// The backend takes traffic. Cleared entries are holes that no slice points to.
+pub const BACKEND_SERVING: u8 = 1 << 0;
+/// The backend runs on this node.
+pub const BACKEND_LOCAL: u8 = 1 << 1;
+
+/// One endpoint of one service port. An address that two service ports list has two ids, so that
+/// leaving one of them ends its flows and sockets there and not with the other. 24 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct BackendValue {
+    /// Address.
+    pub addr: Addr,
+    /// Port.
+    pub port: Be16,
+    /// Transport protocol number.
+    pub proto: u8,
+    /// `BACKEND_*` bits.
+    pub flags: u8,
+    /// Id of the service port.
+    pub service: u32,
+}
+
+const _: () = assert!(size_of::<BackendValue>() == 24);

@@ -1,0 +1,24 @@
+//! What the benchmarks' packet feeder needs to know.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Bytes that the feeder restores at the start of every packet: the headers up to TCP over IPv6.
+pub const FEED_BYTES: usize = 80;
+
+/// One packet, and how to vary it. The only value of the map `FEED`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct FeedConfig {
+    /// The packet's first bytes, in words.
+    pub template: [u64; FEED_BYTES / 8],
+    /// Flows to go through; packet `n` belongs to flow `n % flows`.
+    pub flows: u32,
+    /// Offset of the source port. The flow's low sixteen bits are added to it.
+    pub port_offset: u32,
+    /// Offset of the last two bytes of the source address, to which the flow's high bits are added.
+    pub addr_offset: u32,
+    /// Explicit padding, zero.
+    pub _pad: u32,
+}
+
+const _: () = assert!(size_of::<FeedConfig>() == 96);

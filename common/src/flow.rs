@@ -1,0 +1,135 @@
+//! Flows: what happens to the packets of one connection, by direction.
+//!
+//! A flow is a pair of entries. The entry of key `K` says "rewrite to `T`"; its pair has the key
+//! `reverse(T)` and says "rewrite to `reverse(K)`". Either entry can thus recreate the other.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Addr, Be16, Delta};
+
+/// A packet's addresses, ports and protocol, as they stand in the packet. 40 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct FlowKey {
+    /// Source address.
+    pub src: Addr,
+    /// Destination address.
+    pub dst: Addr,
+    /// Source port.
+    pub sport: Be16,
+    /// Destination port.
+    pub dport: Be16,
+    /// Transport protocol number.
+    pub proto: u8,
+    /// Explicit padding, zero.
+    pub _pad: [u8; 3],
+}
+
+const _: () = assert!(size_of::<FlowKey>() == 40);
+
+/// The addresses and ports that a packet gets. 40 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct Rewrite {
+    /// New source address.
+    pub src: Addr,
+    /// New destination address.
+    pub dst: Addr,
+    /// New source port.
+    pub sport: Be16,
+    /// New destination port.
+    pub dport: Be16,
+    /// Added to the transport checksum.
+    pub l4_delta: Delta,
+    /// Added to the IPv4 header checksum.
+    pub l3_delta: Delta,
+}
+
+const _: () = assert!(size_of::<Rewrite>() == 40);
+
+/// The entry translates from the client towards the backend; its pair translates replies.
+pub const FLOW_FORWARD: u32 = 1 << 0;
+/// Packets were seen in both directions.
+pub const FLOW_ESTABLISHED: u32 = 1 << 1;
+/// A FIN or RST was seen; a new SYN starts a new flow.
+pub const FLOW_CLOSING: u32 = 1 << 2;
+
+/// An entry older than this is touched, together with its pair, by the packet that finds it.
+pub const FLOW_REFRESH_NS: u64 = 1_000_000_000;
+
+/// What to do with the packets of one direction. 64 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct FlowValue {
+    /// What the packet becomes.
+    pub to: Rewrite,
+    /// Backend id.
+    pub backend: u32,
+    /// Id of the service port.
+    pub service: u32,
+    /// `FLOW_*` bits.
+    pub state: u32,
+    /// Explicit padding, zero.
+    pub _pad: u32,
+    /// Coarse monotonic clock (`bpf_ktime_get_coarse_ns`) of a recent packet.
+    pub last_seen_ns: u64,
+}
+
+const _: () = assert!(size_of::<FlowValue>() == 64);
+
+impl FlowKey {
+    /// What turns packets of this key into packets with these addresses and ports.
+    #[inline(always)]
+    pub fn rewrite_to(&self, src: Addr, sport: Be16, dst: Addr, dport: Be16) -> Rewrite {
+        let l3_delta = Delta::between_addrs(&self.src, &src).and(Delta::between_addrs(&self.dst, &dst));
+        let ports = Delta::between(pair(self.sport, self.dport), pair(sport, dport));
+        Rewrite { src, dst, sport, dport, l4_delta: l3_delta.and(ports), l3_delta }
+    }
+}
+
+impl Rewrite {
+    /// Key of the pair entry: the tuple of packets that answer the rewritten one.
+    #[inline(always)]
+    pub const fn reply_key(&self, proto: u8) -> FlowKey {
+        FlowKey { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, proto, _pad: [0; 3] }
+    }
+
+    /// What the pair entry rewrites to: replies get the addresses of `key`, the other way round.
+    #[inline(always)]
+    pub const fn undo(&self, key: &FlowKey) -> Self {
+        Self {
+            src: key.dst,
+            dst: key.src,
+            sport: key.dport,
+            dport: key.sport,
+            l4_delta: self.l4_delta.negated(),
+            l3_delta: self.l3_delta.negated(),
+        }
+    }
+}
+
+#[inline(always)]
+fn pair(first: Be16, second: Be16) -> u32 {
+    u32::from(first.raw()) << 16 | u32::from(second.raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_recreates_itself() {
+        let addr = |last: u32| Addr::v4(crate::Be32::new(0x0a00_0000 + last));
+        let key = FlowKey {
+            src: addr(1),
+            dst: addr(2),
+            sport: Be16::new(40_000),
+            dport: Be16::new(80),
+            proto: crate::proto::TCP,
+            _pad: [0; 3],
+        };
+        let to = key.rewrite_to(key.src, key.sport, addr(3), Be16::new(8080));
+        let (pair_key, pair_to) = (to.reply_key(key.proto), to.undo(&key));
+        assert_eq!((pair_to.reply_key(key.proto), pair_to.undo(&pair_key)), (key, to));
+    }
+}

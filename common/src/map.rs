@@ -1,0 +1,115 @@
+//! Names and sizes of the maps.
+
+use bytemuck::{Pod, Zeroable};
+
+/// The only value of the map `META`: what a later agent must know before it adopts the others.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Meta {
+    /// [`crate::ABI_VERSION`] of the agent that made the maps; 0 while they are being made.
+    pub abi_version: u32,
+    /// Explicit padding, zero.
+    pub _pad: u32,
+}
+
+const _: () = assert!(size_of::<Meta>() == 8);
+
+/// A map's name in the object file, and of its pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MapName {
+    /// Array of one [`Meta`].
+    Meta,
+    /// Hash from [`crate::ServiceKey`] to [`crate::ServiceValue`].
+    Services,
+    /// Array of [`crate::SlotValue`], mapped into user space.
+    Slots,
+    /// Array of [`crate::BackendValue`] by backend id, mapped into user space.
+    Backends,
+    /// LRU hash from [`crate::FlowKey`] to [`crate::FlowValue`].
+    Flows,
+    /// LRU hash from [`crate::SocketKey`] to [`crate::SocketValue`].
+    Sockets,
+    /// Hash from service id to [`crate::NameValue`]; no program reads it.
+    Names,
+    /// Per-CPU array of [`crate::BackendCounters`] by backend id.
+    BackendCounters,
+    /// Per-CPU array of [`crate::ServiceCounters`] by service id.
+    ServiceCounters,
+    /// Per-CPU array of `u64` by [`crate::Reason`].
+    Reasons,
+}
+
+impl MapName {
+    /// Every map.
+    pub const ALL: &[Self] = &[
+        Self::Meta,
+        Self::Services,
+        Self::Slots,
+        Self::Backends,
+        Self::Flows,
+        Self::Sockets,
+        Self::Names,
+        Self::BackendCounters,
+        Self::ServiceCounters,
+        Self::Reasons,
+    ];
+
+    /// Name in the object file and of the pin.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Meta => "META",
+            Self::Services => "SERVICES",
+            Self::Slots => "SLOTS",
+            Self::Backends => "BACKENDS",
+            Self::Flows => "FLOWS",
+            Self::Sockets => "SOCKETS",
+            Self::Names => "NAMES",
+            Self::BackendCounters => "BACKEND_COUNTERS",
+            Self::ServiceCounters => "SERVICE_COUNTERS",
+            Self::Reasons => "REASONS",
+        }
+    }
+}
+
+/// How many entries the maps hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacities {
+    /// Frontends.
+    pub frontends: u32,
+    /// Service ports.
+    pub services: u32,
+    /// Backends.
+    pub backends: u32,
+    /// Slots, over all slices.
+    pub slots: u32,
+    /// Flow entries; a flow takes two.
+    pub flows: u32,
+    /// Socket entries; a connected socket takes two.
+    pub sockets: u32,
+}
+
+impl Capacities {
+    /// Room for 10,000 services with 100,000 endpoints several times over, below 256 MB in all.
+    pub const DEFAULT: Self = Self {
+        frontends: 131_072,
+        services: 65_536,
+        backends: 262_144,
+        slots: 4_194_304,
+        flows: 524_288,
+        sockets: 131_072,
+    };
+
+    /// Entries of one map.
+    pub const fn of(&self, map: MapName) -> u32 {
+        match map {
+            MapName::Meta => 1,
+            MapName::Services => self.frontends,
+            MapName::Slots => self.slots.div_ceil(crate::SLOTS_PER_VALUE),
+            MapName::Backends | MapName::BackendCounters => self.backends,
+            MapName::Flows => self.flows,
+            MapName::Sockets => self.sockets,
+            MapName::Names | MapName::ServiceCounters => self.services,
+            MapName::Reasons => crate::Reason::ALL.len() as u32,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Reading whole hash maps, thousands of entries a system call.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use bytemuck::Pod;
+
+use crate::bpf::lookup_batch;
+
+/// Entries a call. A bucket must fit as a whole, and the kernel says so when one does not.
+const BATCH: usize = 4096;
+
+/// Every entry of a hash map that holds at most `most`. Entries that programs add meanwhile may
+/// be missed; an entry can be returned twice if the map is changed while it is read.
+///
+/// # Errors
+/// The kernel's.
+pub fn entries<K: Pod, V: Pod>(map: impl AsFd, most: u32) -> io::Result<Vec<(K, V)>> {
+    let mut batch = BATCH.min(most as usize).max(1);
+    let mut all = Vec::new();
+    let mut cursor = None;
+    loop {
+        let mut keys = vec![K::zeroed(); batch];
+        let mut values = vec![V::zeroed(); batch];
+        match lookup_batch(map.as_fd(), &mut cursor, &mut keys, &mut values) {
+            Ok((count, ended)) => {
+                all.extend(keys.into_iter().zip(values).take(count));
+                if ended {
+                    return Ok(all);
+                }
+            }
+            // One bucket holds more than a batch: take a larger one, from where we were.
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => batch *= 2,
+            Err(error) => return Err(error),
+        }
+    }
+}

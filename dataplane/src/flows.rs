@@ -1,0 +1,20 @@
+//! Choosing flow entries by what they belong to.
+
+use std::collections::BTreeSet;
+
+use seaway_common::{FlowKey, FlowValue, proto};
+
+/// Keys of the UDP flows of these backends.
+///
+/// TCP flows of a removed endpoint run on: its connections end by themselves, and cutting them is
+/// not a proxy's business. A UDP flow never ends while its client keeps sending.
+pub fn of_backends(
+    flows: impl IntoIterator<Item = (FlowKey, FlowValue)>,
+    backends: &BTreeSet<u32>,
+) -> Vec<FlowKey> {
+    flows
+        .into_iter()
+        .filter(|(key, value)| key.proto == proto::UDP && backends.contains(&value.backend))
+        .map(|(key, _)| key)
+        .collect()
+}

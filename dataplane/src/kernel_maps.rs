@@ -1,0 +1,210 @@
+//! The kernel's maps behind the [`Maps`] trait.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
+use bytemuck::Pod;
+use seaway_common::{
+    ABI_VERSION, BackendValue, Capacities, FlowKey, FlowValue, MapName, Meta, NameValue, SLOTS_PER_VALUE,
+    ServiceKey, ServiceValue, Slice, SlotValue,
+};
+
+use crate::batch;
+use crate::flows;
+use crate::mapped::MappedArray;
+use crate::maps::{Error, Maps};
+use crate::raw::Raw;
+
+/// The maps that plans are applied to.
+pub struct KernelMaps {
+    meta: Array<MapData, Raw<Meta>>,
+    services: HashMap<MapData, Raw<ServiceKey>, Raw<ServiceValue>>,
+    names: HashMap<MapData, u32, Raw<NameValue>>,
+    flows: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
+    slots: MappedArray<SlotValue>,
+    backends: MappedArray<BackendValue>,
+    capacities: Capacities,
+}
+
+impl KernelMaps {
+    /// Opens the pinned maps in `folder`.
+    ///
+    /// # Errors
+    /// [`Error`] naming the first map that is missing or of another shape.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let map = |name: MapName| open_pinned(folder, name);
+        Self::new(map)
+    }
+
+    /// From handles to the maps, by name.
+    pub(crate) fn new(map: impl Fn(MapName) -> Result<MapData, Error>) -> Result<Self, Error> {
+        let slots = map(MapName::Slots)?;
+        let backends = map(MapName::Backends)?;
+        let services = map(MapName::Services)?;
+        let names = map(MapName::Names)?;
+        let flows = map(MapName::Flows)?;
+        let sockets = map(MapName::Sockets)?;
+        let size = |name: MapName, data: &MapData| {
+            data.info().map(|info| info.max_entries()).map_err(|e| error(name, "info", e))
+        };
+        let capacities = Capacities {
+            frontends: size(MapName::Services, &services)?,
+            services: size(MapName::Names, &names)?,
+            backends: size(MapName::Backends, &backends)?,
+            slots: size(MapName::Slots, &slots)?.saturating_mul(SLOTS_PER_VALUE),
+            flows: size(MapName::Flows, &flows)?,
+            sockets: size(MapName::Sockets, &sockets)?,
+        };
+        Ok(Self {
+            meta: Array::try_from(Map::Array(map(MapName::Meta)?)).map_err(|e| error(MapName::Meta, "open", e))?,
+            services: hash(MapName::Services, services)?,
+            names: hash(MapName::Names, names)?,
+            slots: memory(MapName::Slots, &slots, capacities.slots / SLOTS_PER_VALUE)?,
+            backends: memory(MapName::Backends, &backends, capacities.backends)?,
+            flows: HashMap::try_from(Map::LruHashMap(flows)).map_err(|e| error(MapName::Flows, "open", e))?,
+            capacities,
+        })
+    }
+
+    /// Layout version of these maps; 0 for maps that were just made.
+    ///
+    /// # Errors
+    /// [`Error`] of the map `META`.
+    pub fn abi_version(&self) -> Result<u32, Error> {
+        let meta = self.meta.get(&0, 0).map_err(|e| error(MapName::Meta, "lookup", e))?;
+        Ok(meta.0.abi_version)
+    }
+
+    /// Marks the maps as being of this build's layout.
+    ///
+    /// # Errors
+    /// [`Error`] of the map `META`.
+    pub fn set_abi_version(&mut self) -> Result<(), Error> {
+        let meta = Raw(Meta { abi_version: ABI_VERSION, _pad: 0 });
+        self.meta.set(0, meta, 0).map_err(|e| error(MapName::Meta, "update", e))
+    }
+
+    /// Every flow entry, in no order.
+    ///
+    /// # Errors
+    /// [`Error`] of the map `FLOWS`.
+    pub fn flows(&self) -> Result<Vec<(FlowKey, FlowValue)>, Error> {
+        self.all(MapName::Flows, self.flows.map(), self.capacities.flows)
+    }
+
+    fn all<K: Pod, V: Pod>(&self, name: MapName, map: &MapData, most: u32) -> Result<Vec<(K, V)>, Error> {
+        batch::entries(map.fd(), most).map_err(|source| failed(name, "batch lookup", source))
+    }
+}
+
+impl Maps for KernelMaps {
+    fn capacities(&self) -> Capacities {
+        self.capacities
+    }
+
+    fn frontends(&self) -> Result<Vec<(ServiceKey, ServiceValue)>, Error> {
+        self.all(MapName::Services, self.services.map(), self.capacities.frontends)
+    }
+
+    fn names(&self) -> Result<Vec<(u32, NameValue)>, Error> {
+        self.all(MapName::Names, self.names.map(), self.capacities.services)
+    }
+
+    fn backends(&self) -> Result<Vec<(u32, BackendValue)>, Error> {
+        let hole = BackendValue::default();
+        let all = (0u32..).zip((0..self.backends.len()).filter_map(|id| self.backends.get(id)));
+        Ok(all.filter(|(_, value)| *value != hole).collect())
+    }
+
+    fn slots(&self, slice: Slice) -> Result<Vec<u32>, Error> {
+        let range = slice.offset..slice.offset.saturating_add(slice.len);
+        let slot = |index: u32| {
+            let value = self.slots.get((index / SLOTS_PER_VALUE) as usize)?;
+            Some(value.ids[(index % SLOTS_PER_VALUE) as usize])
+        };
+        Ok(range.map_while(slot).collect())
+    }
+
+    fn put_frontend(&mut self, key: &ServiceKey, value: &ServiceValue) -> Result<(), Error> {
+        self.services.insert(Raw(*key), Raw(*value), 0).map_err(|e| error(MapName::Services, "update", e))
+    }
+
+    fn remove_frontend(&mut self, key: &ServiceKey) -> Result<(), Error> {
+        absent_is_fine(self.services.remove(&Raw(*key))).map_err(|e| error(MapName::Services, "delete", e))
+    }
+
+    fn put_name(&mut self, service: u32, name: &NameValue) -> Result<(), Error> {
+        self.names.insert(service, Raw(*name), 0).map_err(|e| error(MapName::Names, "update", e))
+    }
+
+    fn remove_name(&mut self, service: u32) -> Result<(), Error> {
+        absent_is_fine(self.names.remove(&service)).map_err(|e| error(MapName::Names, "delete", e))
+    }
+
+    fn put_backend(&mut self, id: u32, value: &BackendValue) -> Result<(), Error> {
+        if id >= self.capacities.backends {
+            return Err(failed(MapName::Backends, "store", io::ErrorKind::StorageFull.into()));
+        }
+        self.backends.set(id as usize, *value);
+        Ok(())
+    }
+
+    fn put_slots(&mut self, offset: u32, ids: &[u32]) -> Result<(), Error> {
+        let first = (offset / SLOTS_PER_VALUE) as usize;
+        if first + ids.len().div_ceil(SLOTS_PER_VALUE as usize) > self.slots.len() {
+            return Err(failed(MapName::Slots, "store", io::ErrorKind::StorageFull.into()));
+        }
+        for (index, chunk) in (first..).zip(ids.chunks(SLOTS_PER_VALUE as usize)) {
+            let mut value = SlotValue::default();
+            value.ids[..chunk.len()].copy_from_slice(chunk);
+            self.slots.set(index, value);
+        }
+        Ok(())
+    }
+
+    fn purge_flows(&mut self, backends: &BTreeSet<u32>) -> Result<usize, Error> {
+        let gone = flows::of_backends(self.flows()?, backends);
+        for key in &gone {
+            absent_is_fine(self.flows.remove(&Raw(*key))).map_err(|e| error(MapName::Flows, "delete", e))?;
+        }
+        Ok(gone.len())
+    }
+}
+
+/// A handle to one pinned map.
+///
+/// # Errors
+/// [`Error`] naming the map.
+pub(crate) fn open_pinned(folder: &Path, name: MapName) -> Result<MapData, Error> {
+    MapData::from_pin(folder.join(name.as_str())).map_err(|e| error(name, "open", e))
+}
+
+/// aya's error as ours, with the kernel's answer kept as the source.
+pub(crate) fn error(map: MapName, operation: &'static str, error: MapError) -> Error {
+    match error {
+        MapError::SyscallError(error) => failed(map, operation, error.io_error),
+        other => failed(map, operation, io::Error::other(other)),
+    }
+}
+
+fn failed(map: MapName, operation: &'static str, source: io::Error) -> Error {
+    Error { map: map.as_str(), operation, source }
+}
+
+fn hash<K: aya::Pod, V: aya::Pod>(name: MapName, data: MapData) -> Result<HashMap<MapData, K, V>, Error> {
+    HashMap::try_from(Map::HashMap(data)).map_err(|e| error(name, "open", e))
+}
+
+fn memory<T: Pod>(name: MapName, data: &MapData, len: u32) -> Result<MappedArray<T>, Error> {
+    MappedArray::new(data.fd(), len).map_err(|source| failed(name, "mmap", source))
+}
+
+fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(MapError::KeyNotFound) => Ok(()),
+        other => other,
+    }
+}

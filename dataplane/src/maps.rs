@@ -1,0 +1,91 @@
+//! What a plan is applied to: the maps, as user space sees them.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use seaway_common::{BackendValue, Capacities, NameValue, ServiceKey, ServiceValue, Slice};
+
+/// Reads and writes of the maps. Implemented by the kernel's maps, and by plain memory in tests.
+pub trait Maps {
+    /// How much fits.
+    fn capacities(&self) -> Capacities;
+
+    /// Every frontend.
+    ///
+    /// # Errors
+    /// [`Error`]: the map and what was done to it.
+    fn frontends(&self) -> Result<Vec<(ServiceKey, ServiceValue)>, Error>;
+
+    /// Every service id that has a name.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn names(&self) -> Result<Vec<(u32, NameValue)>, Error>;
+
+    /// Every backend that is not a hole, with its id.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn backends(&self) -> Result<Vec<(u32, BackendValue)>, Error>;
+
+    /// The backend ids in a slice; fewer if it reaches beyond the map.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn slots(&self, slice: Slice) -> Result<Vec<u32>, Error>;
+
+    /// Writes one frontend, atomically.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn put_frontend(&mut self, key: &ServiceKey, value: &ServiceValue) -> Result<(), Error>;
+
+    /// Removes one frontend; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn remove_frontend(&mut self, key: &ServiceKey) -> Result<(), Error>;
+
+    /// Names a service id.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn put_name(&mut self, service: u32, name: &NameValue) -> Result<(), Error>;
+
+    /// Removes a name; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn remove_name(&mut self, service: u32) -> Result<(), Error>;
+
+    /// Writes a backend; [`BackendValue::default`] makes a hole.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn put_backend(&mut self, id: u32, value: &BackendValue) -> Result<(), Error>;
+
+    /// Writes backend ids into the slots from `offset` on.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn put_slots(&mut self, offset: u32, ids: &[u32]) -> Result<(), Error>;
+
+    /// Removes the UDP flows of these backends, both directions. Returns how many entries went.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn purge_flows(&mut self, backends: &BTreeSet<u32>) -> Result<usize, Error>;
+}
+
+/// A failed map operation.
+#[derive(Debug, thiserror::Error)]
+#[error("map {map}: {operation} failed")]
+pub struct Error {
+    /// The map's name.
+    pub map: &'static str,
+    /// What was tried.
+    pub operation: &'static str,
+    /// The kernel's answer.
+    #[source]
+    pub source: io::Error,
+}

@@ -1,0 +1,114 @@
+//! Where maps and links live between agents: a folder on a BPF file system.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open, statfs};
+use rustix::mount::{MountFlags, mount};
+
+/// `BPF_FS_MAGIC` (linux/magic.h).
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// The pin folder of one agent, and the exclusive right to it.
+#[derive(Debug)]
+pub struct Pins {
+    folder: PathBuf,
+    _lock: OwnedFd,
+}
+
+/// Why a pin folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another agent holds the lock.
+    #[error("another agent is using {}; stop it first, or give this one another --pin-dir", .0.display())]
+    Busy(PathBuf),
+    /// The folder cannot be made or opened.
+    #[error("pin folder {}", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no BPF file system and none can be mounted.
+    #[error("cannot mount a BPF file system on {}", .folder.display())]
+    Mount {
+        /// Where it was tried.
+        folder: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Pins {
+    /// Makes the folder, mounting a BPF file system on its parent where there is none, and takes
+    /// its lock until dropped.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub fn take(folder: &Path) -> Result<Self, Error> {
+        let wrong = |source: io::Error| Error::Folder { folder: folder.to_owned(), source };
+        let parent = folder.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(parent).map_err(wrong)?;
+        ensure_bpffs(parent)?;
+        fs::create_dir_all(folder.join("maps")).map_err(wrong)?;
+        fs::create_dir_all(folder.join("links")).map_err(wrong)?;
+        // A lock on the folder itself: the BPF file system holds no plain files, and the lock
+        // goes with its holder however that ends.
+        let lock = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| wrong(e.into()))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
+            rustix::io::Errno::WOULDBLOCK => Error::Busy(folder.to_owned()),
+            other => wrong(other.into()),
+        })?;
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
+    }
+
+    /// Folder of the pinned maps.
+    pub fn maps(&self) -> PathBuf {
+        maps(&self.folder)
+    }
+
+    /// Folder of the pinned links.
+    pub fn links(&self) -> PathBuf {
+        links(&self.folder)
+    }
+
+    /// Removes every pin and the folder: programs without a link are detached and freed.
+    ///
+    /// # Errors
+    /// [`Error::Folder`]
+    pub fn remove(self) -> Result<(), Error> {
+        fs::remove_dir_all(&self.folder).map_err(|source| Error::Folder { folder: self.folder.clone(), source })
+    }
+}
+
+/// Folder of the pinned maps within a pin folder.
+pub fn maps(folder: &Path) -> PathBuf {
+    folder.join("maps")
+}
+
+/// Folder of the pinned links within a pin folder.
+pub fn links(folder: &Path) -> PathBuf {
+    folder.join("links")
+}
+
+/// Whether an agent holds the folder's lock.
+pub fn in_use(folder: &Path) -> bool {
+    let Ok(file) = File::open(folder) else { return false };
+    flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+}
+
+fn ensure_bpffs(folder: &Path) -> Result<(), Error> {
+    let wrong = |source: io::Error| Error::Mount { folder: folder.to_owned(), source };
+    let found = statfs(folder).map_err(|e| wrong(e.into()))?;
+    if u64::try_from(found.f_type).is_ok_and(|magic| magic == BPF_FS_MAGIC) {
+        return Ok(());
+    }
+    mount("bpf", folder, "bpf", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
+        .map_err(|e| wrong(e.into()))
+}

@@ -1,0 +1,67 @@
+//! What this kernel offers, asked before anything is loaded.
+
+use std::fmt;
+
+use aya::programs::ProgramType;
+use aya::sys::{BpfHelper, is_helper_supported, is_program_supported};
+use aya::util::KernelVersion;
+use serde::{Deserialize, Serialize};
+
+/// Oldest kernel that the programs are made for.
+pub const OLDEST: (u8, u8) = (5, 15);
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Kernel release, `major.minor.patch`.
+    pub kernel: String,
+    /// `bpf_set_retval` (5.18): refused connects fail with `ECONNREFUSED`, else with `EPERM`.
+    pub set_retval: bool,
+}
+
+/// Why the dataplane cannot run here at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Capabilities are missing.
+    #[error("loading BPF programs needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
+    NotPermitted,
+    /// The kernel is too old.
+    #[error("kernel {found} is too old: {}.{} or newer is needed", OLDEST.0, OLDEST.1)]
+    TooOld {
+        /// What runs here.
+        found: String,
+    },
+    /// The kernel was built without something.
+    #[error("this kernel does not support {0}; it needs CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_XDP_SOCKETS")]
+    Missing(&'static str),
+}
+
+impl Probe {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub fn run() -> Result<Self, Error> {
+        let version = KernelVersion::current().map_err(|_| Error::Missing("reading its own version"))?;
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        if version < KernelVersion::new(OLDEST.0, OLDEST.1, 0) {
+            return Err(Error::TooOld { found: release });
+        }
+        let supported = |program, name| match is_program_supported(program) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Missing(name)),
+            Err(_) => Err(Error::NotPermitted),
+        };
+        supported(ProgramType::Xdp, "XDP programs")?;
+        supported(ProgramType::CgroupSockAddr, "cgroup socket address programs")?;
+        let set_retval = is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval).unwrap_or(false);
+        Ok(Self { kernel: release, set_retval })
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refusal = if self.set_retval { "ECONNREFUSED" } else { "EPERM" };
+        write!(f, "kernel {}, refused connects fail with {refusal}", self.kernel)
+    }
+}

@@ -1,0 +1,78 @@
+//! The benchmarks' packet feeder: it makes every run of `BPF_PROG_TEST_RUN` see a fresh packet.
+//!
+//! The kernel repeats a program on one buffer, and the load balancer rewrites that buffer. The
+//! feeder restores the headers, moves on to the next flow and tail-calls the program under test;
+//! with `feed_null` as that program, what is measured is the harness itself.
+
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "sections and symbols are placed by name"))]
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
+
+#[cfg(target_arch = "bpf")]
+mod programs {
+    use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
+    use aya_ebpf::macros::{map, xdp};
+    use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
+    use aya_ebpf::programs::XdpContext;
+    use seaway_common::{Be16, FEED_BYTES, FeedConfig, Reason};
+    use seaway_ebpf::{Packet, XdpPacket};
+
+    #[map]
+    static FEED: Array<FeedConfig> = Array::with_max_entries(1, 0);
+
+    #[map]
+    static NEXT: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+    #[map]
+    static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+    #[xdp]
+    fn feed(ctx: XdpContext) -> u32 {
+        if restore(&mut XdpPacket::new(&ctx)).is_ok() {
+            // SAFETY: the only index of the map; a missing program falls through to the abort.
+            let _missing = unsafe { TARGET.tail_call(&ctx, 0) };
+        }
+        XDP_ABORTED
+    }
+
+    #[xdp]
+    fn feed_null(_ctx: XdpContext) -> u32 {
+        XDP_PASS
+    }
+
+    #[inline(always)]
+    fn restore(packet: &mut XdpPacket<'_>) -> Result<(), Reason> {
+        let config = FEED.get(0).ok_or(Reason::Inconsistent)?;
+        let next = NEXT.get_ptr_mut(0).ok_or(Reason::Inconsistent)?;
+        // SAFETY: a per-CPU value; test runs do not nest.
+        let flow = unsafe { *next };
+        let following = if flow + 1 < config.flows { flow + 1 } else { 0 };
+        // SAFETY: as above.
+        unsafe { *next = following };
+        packet.write(0, config.template)?;
+        shift(packet, config.port_offset, flow)?;
+        shift(packet, config.addr_offset, flow >> 16)
+    }
+
+    /// Adds the low sixteen bits of `by` to the number at `offset`.
+    #[inline(always)]
+    fn shift(packet: &mut XdpPacket<'_>, offset: u32, by: u32) -> Result<(), Reason> {
+        // The mask bounds the offset for the verifier.
+        let offset = (offset & 0x3f) as usize;
+        const { assert!(FEED_BYTES > 0x3f + 2) };
+        let value: Be16 = packet.read(offset)?;
+        packet.write(offset, Be16::new(value.get().wrapping_add(by as u16)))
+    }
+
+    /// As of the load balancer's object.
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+    #[panic_handler]
+    fn panic(_info: &core::panic::PanicInfo) -> ! {
+        loop {}
+    }
+}

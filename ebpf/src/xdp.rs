@@ -1,0 +1,54 @@
+//! A packet as XDP sees it.
+
+use aya_ebpf::programs::XdpContext;
+use bytemuck::Pod;
+use seaway_common::Reason;
+
+use crate::{Packet, word};
+
+/// The bytes between `data` and `data_end`.
+pub struct XdpPacket<'a> {
+    ctx: &'a XdpContext,
+}
+
+impl<'a> XdpPacket<'a> {
+    /// The packet of this context.
+    #[inline(always)]
+    pub const fn new(ctx: &'a XdpContext) -> Self {
+        Self { ctx }
+    }
+
+    /// The one place where packet memory is reached: a pointer to `offset`, if `len` bytes lie
+    /// between it and the end of the packet.
+    #[inline(always)]
+    fn at(&self, offset: usize, len: usize) -> Result<*mut u8, Reason> {
+        let start = self.ctx.data() + offset;
+        if start + len > self.ctx.data_end() {
+            return Err(Reason::Truncated);
+        }
+        Ok(start as *mut u8)
+    }
+}
+
+impl Packet for XdpPacket<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.ctx.data_end() - self.ctx.data()
+    }
+
+    #[inline(always)]
+    fn read<T: Pod>(&self, offset: usize) -> Result<T, Reason> {
+        let source = self.at(offset, size_of::<T>())?;
+        // SAFETY: `at` checked that the bytes lie in the packet. Packets start at even addresses,
+        // and what is read in halves of words lies at even offsets.
+        Ok(unsafe { word::load(source) })
+    }
+
+    #[inline(always)]
+    fn write<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason> {
+        let target = self.at(offset, size_of::<T>())?;
+        // SAFETY: as in `read`; the packet is this CPU's alone.
+        unsafe { word::store(target, &value) };
+        Ok(())
+    }
+}
