@@ -5,7 +5,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Addr, Be16, Delta};
+use crate::{Addr, Be16, Be32, Delta};
 
 /// A packet's addresses, ports and protocol, as they stand in the packet. 40 bytes.
 #[repr(C)]
@@ -54,10 +54,7 @@ pub const FLOW_ESTABLISHED: u32 = 1 << 1;
 /// A FIN or RST was seen; a new SYN starts a new flow.
 pub const FLOW_CLOSING: u32 = 1 << 2;
 
-/// An entry older than this is touched, together with its pair, by the packet that finds it.
-pub const FLOW_REFRESH_NS: u64 = 1_000_000_000;
-
-/// What to do with the packets of one direction. 64 bytes.
+/// What to do with the packets of one direction. 56 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct FlowValue {
@@ -65,17 +62,13 @@ pub struct FlowValue {
     pub to: Rewrite,
     /// Backend id.
     pub backend: u32,
-    /// Id of the service port.
-    pub service: u32,
     /// `FLOW_*` bits.
     pub state: u32,
-    /// Explicit padding, zero.
-    pub _pad: u32,
-    /// Coarse monotonic clock (`bpf_ktime_get_coarse_ns`) of a recent packet.
-    pub last_seen_ns: u64,
+    /// Time of a recent packet, in kernel ticks (`bpf_jiffies64`).
+    pub last_seen: u64,
 }
 
-const _: () = assert!(size_of::<FlowValue>() == 64);
+const _: () = assert!(size_of::<FlowValue>() == 56);
 
 impl FlowKey {
     /// What turns packets of this key into packets with these addresses and ports.
@@ -108,6 +101,75 @@ impl Rewrite {
     }
 }
 
+/// [`FlowKey`] of an IPv4 packet, as the map holds it. 16 bytes.
+///
+/// The flow maps are the only ones that every packet looks into, so they alone come in two
+/// widths: a flow of a packet over IPv4 takes 48 bytes instead of 96.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct FlowKeyV4 {
+    src: Be32,
+    dst: Be32,
+    sport: Be16,
+    dport: Be16,
+    proto: u8,
+    _pad: [u8; 3],
+}
+
+/// [`FlowValue`] of an IPv4 packet, as the map holds it. 32 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct FlowValueV4 {
+    src: Be32,
+    dst: Be32,
+    sport: Be16,
+    dport: Be16,
+    l4_delta: Delta,
+    l3_delta: Delta,
+    backend: u32,
+    /// `FLOW_*` bits.
+    pub state: u32,
+    /// As of [`FlowValue`].
+    pub last_seen: u64,
+}
+
+const _: () = assert!(size_of::<FlowKeyV4>() == 16 && size_of::<FlowValueV4>() == 32);
+
+impl FlowKeyV4 {
+    /// From the wide form of an IPv4 key.
+    #[inline(always)]
+    pub fn narrow(key: &FlowKey) -> Self {
+        let FlowKey { src, dst, sport, dport, proto, .. } = *key;
+        Self { src: src.last_word(), dst: dst.last_word(), sport, dport, proto, _pad: [0; 3] }
+    }
+
+    /// The wide form.
+    #[inline(always)]
+    pub fn widen(&self) -> FlowKey {
+        let Self { src, dst, sport, dport, proto, .. } = *self;
+        FlowKey { src: Addr::v4(src), dst: Addr::v4(dst), sport, dport, proto, _pad: [0; 3] }
+    }
+}
+
+impl FlowValueV4 {
+    /// From the wide form of an IPv4 value.
+    #[inline(always)]
+    pub fn narrow(value: &FlowValue) -> Self {
+        let FlowValue { to, backend, state, last_seen } = *value;
+        let Rewrite { src, dst, sport, dport, l4_delta, l3_delta } = to;
+        let (src, dst) = (src.last_word(), dst.last_word());
+        Self { src, dst, sport, dport, l4_delta, l3_delta, backend, state, last_seen }
+    }
+
+    /// The wide form.
+    #[inline(always)]
+    pub fn widen(&self) -> FlowValue {
+        let Self { src, dst, sport, dport, l4_delta, l3_delta, backend, state, last_seen } = *self;
+        let (src, dst) = (Addr::v4(src), Addr::v4(dst));
+        FlowValue { to: Rewrite { src, dst, sport, dport, l4_delta, l3_delta }, backend, state, last_seen }
+    }
+}
+
 #[inline(always)]
 fn pair(first: Be16, second: Be16) -> u32 {
     u32::from(first.raw()) << 16 | u32::from(second.raw())
@@ -118,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_recreates_itself() {
+    fn a_pair_recreates_itself_and_both_widths_hold_it() {
         let addr = |last: u32| Addr::v4(crate::Be32::new(0x0a00_0000 + last));
         let key = FlowKey {
             src: addr(1),
@@ -131,5 +193,7 @@ mod tests {
         let to = key.rewrite_to(key.src, key.sport, addr(3), Be16::new(8080));
         let (pair_key, pair_to) = (to.reply_key(key.proto), to.undo(&key));
         assert_eq!((pair_to.reply_key(key.proto), pair_to.undo(&pair_key)), (key, to));
+        let value = FlowValue { to, backend: 7, state: FLOW_FORWARD, last_seen: 8 };
+        assert_eq!((FlowKeyV4::narrow(&key).widen(), FlowValueV4::narrow(&value).widen()), (key, value));
     }
 }

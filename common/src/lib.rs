@@ -26,7 +26,9 @@ pub use byte_order::{Be16, Be32};
 pub use checksum::{Delta, Sum};
 pub use counters::{BackendCounters, ServiceCounters};
 pub use feed::{FEED_BYTES, FeedConfig};
-pub use flow::{FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_REFRESH_NS, FlowKey, FlowValue, Rewrite};
+pub use flow::{
+    FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Rewrite,
+};
 pub use map::{Capacities, MapName, Meta};
 pub use reason::Reason;
 pub use service::{NAME_LEN, NameValue, SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, ServiceKey, ServiceValue};

@@ -25,8 +25,10 @@ pub enum MapName {
     Slots,
     /// Array of [`crate::BackendValue`] by backend id, mapped into user space.
     Backends,
+    /// LRU hash from [`crate::FlowKeyV4`] to [`crate::FlowValueV4`].
+    FlowsV4,
     /// LRU hash from [`crate::FlowKey`] to [`crate::FlowValue`].
-    Flows,
+    FlowsV6,
     /// LRU hash from [`crate::SocketKey`] to [`crate::SocketValue`].
     Sockets,
     /// Hash from service id to [`crate::NameValue`]; no program reads it.
@@ -46,7 +48,8 @@ impl MapName {
         Self::Services,
         Self::Slots,
         Self::Backends,
-        Self::Flows,
+        Self::FlowsV4,
+        Self::FlowsV6,
         Self::Sockets,
         Self::Names,
         Self::BackendCounters,
@@ -61,7 +64,8 @@ impl MapName {
             Self::Services => "SERVICES",
             Self::Slots => "SLOTS",
             Self::Backends => "BACKENDS",
-            Self::Flows => "FLOWS",
+            Self::FlowsV4 => "FLOWS_V4",
+            Self::FlowsV6 => "FLOWS_V6",
             Self::Sockets => "SOCKETS",
             Self::Names => "NAMES",
             Self::BackendCounters => "BACKEND_COUNTERS",
@@ -82,8 +86,10 @@ pub struct Capacities {
     pub backends: u32,
     /// Slots, over all slices.
     pub slots: u32,
-    /// Flow entries; a flow takes two.
-    pub flows: u32,
+    /// Flow entries over IPv4; a flow takes two.
+    pub flows_v4: u32,
+    /// Flow entries over IPv6; a flow takes two.
+    pub flows_v6: u32,
     /// Socket entries; a connected socket takes two.
     pub sockets: u32,
 }
@@ -95,7 +101,8 @@ impl Capacities {
         services: 65_536,
         backends: 262_144,
         slots: 4_194_304,
-        flows: 524_288,
+        flows_v4: 524_288,
+        flows_v6: 262_144,
         sockets: 131_072,
     };
 
@@ -106,7 +113,8 @@ impl Capacities {
             MapName::Services => self.frontends,
             MapName::Slots => self.slots.div_ceil(crate::SLOTS_PER_VALUE),
             MapName::Backends | MapName::BackendCounters => self.backends,
-            MapName::Flows => self.flows,
+            MapName::FlowsV4 => self.flows_v4,
+            MapName::FlowsV6 => self.flows_v6,
             MapName::Sockets => self.sockets,
             MapName::Names | MapName::ServiceCounters => self.services,
             MapName::Reasons => crate::Reason::ALL.len() as u32,

@@ -7,7 +7,7 @@ use std::path::Path;
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
 use bytemuck::Pod;
 use seaway_common::{
-    ABI_VERSION, BackendValue, Capacities, FlowKey, FlowValue, MapName, Meta, NameValue, SLOTS_PER_VALUE,
+    ABI_VERSION, BackendValue, Capacities, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, MapName, Meta, NameValue, SLOTS_PER_VALUE,
     ServiceKey, ServiceValue, Slice, SlotValue,
 };
 
@@ -22,7 +22,8 @@ pub struct KernelMaps {
     meta: Array<MapData, Raw<Meta>>,
     services: HashMap<MapData, Raw<ServiceKey>, Raw<ServiceValue>>,
     names: HashMap<MapData, u32, Raw<NameValue>>,
-    flows: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
+    flows_v4: HashMap<MapData, Raw<FlowKeyV4>, Raw<FlowValueV4>>,
+    flows_v6: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
     slots: MappedArray<SlotValue>,
     backends: MappedArray<BackendValue>,
     capacities: Capacities,
@@ -44,7 +45,8 @@ impl KernelMaps {
         let backends = map(MapName::Backends)?;
         let services = map(MapName::Services)?;
         let names = map(MapName::Names)?;
-        let flows = map(MapName::Flows)?;
+        let flows_v4 = map(MapName::FlowsV4)?;
+        let flows_v6 = map(MapName::FlowsV6)?;
         let sockets = map(MapName::Sockets)?;
         let size = |name: MapName, data: &MapData| {
             data.info().map(|info| info.max_entries()).map_err(|e| error(name, "info", e))
@@ -54,7 +56,8 @@ impl KernelMaps {
             services: size(MapName::Names, &names)?,
             backends: size(MapName::Backends, &backends)?,
             slots: size(MapName::Slots, &slots)?.saturating_mul(SLOTS_PER_VALUE),
-            flows: size(MapName::Flows, &flows)?,
+            flows_v4: size(MapName::FlowsV4, &flows_v4)?,
+            flows_v6: size(MapName::FlowsV6, &flows_v6)?,
             sockets: size(MapName::Sockets, &sockets)?,
         };
         Ok(Self {
@@ -63,7 +66,8 @@ impl KernelMaps {
             names: hash(MapName::Names, names)?,
             slots: memory(MapName::Slots, &slots, capacities.slots / SLOTS_PER_VALUE)?,
             backends: memory(MapName::Backends, &backends, capacities.backends)?,
-            flows: HashMap::try_from(Map::LruHashMap(flows)).map_err(|e| error(MapName::Flows, "open", e))?,
+            flows_v4: lru(MapName::FlowsV4, flows_v4)?,
+            flows_v6: lru(MapName::FlowsV6, flows_v6)?,
             capacities,
         })
     }
@@ -86,12 +90,14 @@ impl KernelMaps {
         self.meta.set(0, meta, 0).map_err(|e| error(MapName::Meta, "update", e))
     }
 
-    /// Every flow entry, in no order.
+    /// Every flow entry of both families, in no order.
     ///
     /// # Errors
-    /// [`Error`] of the map `FLOWS`.
+    /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
     pub fn flows(&self) -> Result<Vec<(FlowKey, FlowValue)>, Error> {
-        self.all(MapName::Flows, self.flows.map(), self.capacities.flows)
+        let v4 = self.all::<FlowKeyV4, FlowValueV4>(MapName::FlowsV4, self.flows_v4.map(), self.capacities.flows_v4)?;
+        let v6 = self.all(MapName::FlowsV6, self.flows_v6.map(), self.capacities.flows_v6)?;
+        Ok(v4.iter().map(|(key, value)| (key.widen(), value.widen())).chain(v6).collect())
     }
 
     fn all<K: Pod, V: Pod>(&self, name: MapName, map: &MapData, most: u32) -> Result<Vec<(K, V)>, Error> {
@@ -167,7 +173,12 @@ impl Maps for KernelMaps {
     fn purge_flows(&mut self, backends: &BTreeSet<u32>) -> Result<usize, Error> {
         let gone = flows::of_backends(self.flows()?, backends);
         for key in &gone {
-            absent_is_fine(self.flows.remove(&Raw(*key))).map_err(|e| error(MapName::Flows, "delete", e))?;
+            let (name, removed) = if key.src.is_v4() {
+                (MapName::FlowsV4, self.flows_v4.remove(&Raw(FlowKeyV4::narrow(key))))
+            } else {
+                (MapName::FlowsV6, self.flows_v6.remove(&Raw(*key)))
+            };
+            absent_is_fine(removed).map_err(|e| error(name, "delete", e))?;
         }
         Ok(gone.len())
     }
@@ -195,6 +206,10 @@ fn failed(map: MapName, operation: &'static str, source: io::Error) -> Error {
 
 fn hash<K: aya::Pod, V: aya::Pod>(name: MapName, data: MapData) -> Result<HashMap<MapData, K, V>, Error> {
     HashMap::try_from(Map::HashMap(data)).map_err(|e| error(name, "open", e))
+}
+
+fn lru<K: aya::Pod, V: aya::Pod>(name: MapName, data: MapData) -> Result<HashMap<MapData, K, V>, Error> {
+    HashMap::try_from(Map::LruHashMap(data)).map_err(|e| error(name, "open", e))
 }
 
 fn memory<T: Pod>(name: MapName, data: &MapData, len: u32) -> Result<MappedArray<T>, Error> {

@@ -11,6 +11,7 @@
 
 pub mod attach;
 pub mod batch;
+pub mod feeder;
 pub mod flows;
 pub mod kernel_maps;
 pub mod maps;

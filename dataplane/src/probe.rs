@@ -15,6 +15,8 @@ pub const OLDEST: (u8, u8) = (5, 15);
 pub struct Probe {
     /// Kernel release, `major.minor.patch`.
     pub kernel: String,
+    /// Ticks of the kernel's clock a second (`CONFIG_HZ`).
+    pub ticks_per_s: u32,
     /// `bpf_set_retval` (5.18): refused connects fail with `ECONNREFUSED`, else with `EPERM`.
     pub set_retval: bool,
 }
@@ -55,8 +57,15 @@ impl Probe {
         supported(ProgramType::Xdp, "XDP programs")?;
         supported(ProgramType::CgroupSockAddr, "cgroup socket address programs")?;
         let set_retval = is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval).unwrap_or(false);
-        Ok(Self { kernel: release, set_retval })
+        Ok(Self { kernel: release, ticks_per_s: ticks_per_s(), set_retval })
     }
+}
+
+/// The coarse clock advances by one tick at a time, so its resolution is the tick's length.
+fn ticks_per_s() -> u32 {
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    let tick_ns = u32::try_from(tick.tv_nsec).unwrap_or(0).max(1);
+    (1_000_000_000 + tick_ns / 2) / tick_ns
 }
 
 impl fmt::Display for Probe {

@@ -77,6 +77,7 @@ impl Programs {
         let mut loader = EbpfLoader::new();
         let set_retval = u32::from(probe.set_retval);
         loader.override_global("HAVE_SET_RETVAL", &set_retval, true);
+        loader.override_global("TICKS_PER_S", &probe.ticks_per_s, true);
         for name in MapName::ALL {
             loader.map_max_entries(name.as_str(), capacities.of(*name));
             if let Some(folder) = pins {

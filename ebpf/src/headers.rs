@@ -7,15 +7,15 @@ use crate::Packet;
 
 /// A TCP or UDP packet over IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Headers {
+pub(crate) struct Headers {
     /// Addresses, ports and protocol.
-    pub key: FlowKey,
+    pub(crate) key: FlowKey,
     /// IPv4, else IPv6.
-    pub v4: bool,
+    pub(crate) v4: bool,
     /// Offset of the transport header.
-    pub l4: usize,
+    pub(crate) l4: usize,
     /// TCP flags; 0 for UDP.
-    pub tcp_flags: u8,
+    pub(crate) tcp_flags: u8,
 }
 
 /// TCP flag bits (RFC 9293, section 3.1).
@@ -76,17 +76,20 @@ const TCP_CHECKSUM: usize = 16;
 const UDP_LEN: usize = 8;
 const UDP_CHECKSUM: usize = 6;
 
-/// Reads the headers. `None`: neither TCP nor UDP, or behind IPv6 extension headers.
-///
-/// # Errors
-/// [`Reason::Truncated`], [`Reason::BadHeader`] and [`Reason::Fragment`], none of which drop.
+/// The network protocol behind the link header.
+pub(crate) enum Network {
+    V4,
+    V6,
+}
+
+/// Which family's headers follow, if any.
 #[inline(always)]
-pub fn parse<P: Packet>(packet: &P) -> Result<Option<Headers>, Reason> {
+pub(crate) fn network<P: Packet>(packet: &P) -> Result<Option<Network>, Reason> {
     let ethernet: Ethernet = packet.read(0)?;
     if ethernet.ethertype == ETHERTYPE_IPV4 {
-        parse_v4(packet)
+        Ok(Some(Network::V4))
     } else if ethernet.ethertype == ETHERTYPE_IPV6 {
-        parse_v6(packet)
+        Ok(Some(Network::V6))
     } else {
         Ok(None)
     }
@@ -95,13 +98,13 @@ pub fn parse<P: Packet>(packet: &P) -> Result<Option<Headers>, Reason> {
 impl Headers {
     /// A SYN that opens a connection.
     #[inline(always)]
-    pub fn opens(&self) -> bool {
+    pub(crate) fn opens(&self) -> bool {
         self.tcp_flags & (SYN | ACK | RST | FIN) == SYN
     }
 
     /// A FIN or RST, after which the connection ends.
     #[inline(always)]
-    pub fn closes(&self) -> bool {
+    pub(crate) fn closes(&self) -> bool {
         self.tcp_flags & (FIN | RST) != 0
     }
 
@@ -110,7 +113,7 @@ impl Headers {
     /// # Errors
     /// None for a packet that these headers were read from.
     #[inline(always)]
-    pub fn rewrite<P: Packet>(&self, packet: &mut P, to: &Rewrite) -> Result<(), Reason> {
+    pub(crate) fn rewrite<P: Packet>(&self, packet: &mut P, to: &Rewrite) -> Result<(), Reason> {
         if self.v4 {
             let checksum: u16 = packet.read(L3 + IPV4_CHECKSUM)?;
             packet.write(L3 + IPV4_CHECKSUM, to.l3_delta.update(checksum))?;
@@ -132,8 +135,12 @@ impl Headers {
     }
 }
 
+/// Reads IPv4 headers. `None`: neither TCP nor UDP.
+///
+/// # Errors
+/// [`Reason::Truncated`], [`Reason::BadHeader`] and [`Reason::Fragment`], none of which drop.
 #[inline(always)]
-fn parse_v4<P: Packet>(packet: &P) -> Result<Option<Headers>, Reason> {
+pub(crate) fn parse_v4<P: Packet>(packet: &P) -> Result<Option<Headers>, Reason> {
     let ip: Ipv4 = packet.read(L3)?;
     let header_len = usize::from(ip.version_ihl & 0xf) * 4;
     let total_len = usize::from(ip.total_len.get());
@@ -153,8 +160,12 @@ fn parse_v4<P: Packet>(packet: &P) -> Result<Option<Headers>, Reason> {
     transport(packet, src, dst, ip.proto, L3 + header_len, total_len - header_len, true).map(Some)
 }
 
+/// Reads IPv6 headers. `None`: neither TCP nor UDP, or behind extension headers.
+///
+/// # Errors
+/// As [`parse_v4`].
 #[inline(always)]
-fn parse_v6<P: Packet>(packet: &P) -> Result<Option<Headers>, Reason> {
+pub(crate) fn parse_v6<P: Packet>(packet: &P) -> Result<Option<Headers>, Reason> {
     let ip: Ipv6 = packet.read(L3)?;
     let payload_len = usize::from(ip.payload_len.get());
     if ip.version_class_label.get() >> 28 != 6 {

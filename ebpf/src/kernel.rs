@@ -2,27 +2,28 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_ANY;
-use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_set_retval};
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_set_retval};
 use seaway_common::{
-    Addr, BackendValue, Be16, FlowKey, FlowValue, Reason, SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey,
+    BackendValue, Reason, SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey,
     SocketValue,
 };
 
-use crate::maps::{BACKEND_COUNTERS, BACKENDS, FLOWS, REASONS, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS};
-use crate::{FlowEntry, Tables};
+use crate::maps::{BACKEND_COUNTERS, BACKENDS, REASONS, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS};
+use crate::Tables;
 
 /// Set by user space before loading: the kernel has `bpf_set_retval` (5.18). The verifier takes
 /// it for a constant and removes the call where it is 0.
 #[unsafe(no_mangle)]
 static HAVE_SET_RETVAL: Global<u32> = Global::new(0);
 
+/// Set by user space before loading: the kernel's `CONFIG_HZ`.
+#[unsafe(no_mangle)]
+static TICKS_PER_S: Global<u32> = Global::new(0);
+
 const ECONNREFUSED: i32 = 111;
 
-/// The tables in their maps.
+/// The tables in their maps, flows aside.
 pub struct KernelTables;
-
-/// A value of `FLOWS`, where it lies.
-pub struct MapFlow(*mut FlowValue);
 
 /// Counts `reason`.
 #[inline(always)]
@@ -45,40 +46,7 @@ pub fn refuse() -> i32 {
     0
 }
 
-impl FlowEntry for MapFlow {
-    #[inline(always)]
-    fn get(&self) -> FlowValue {
-        // SAFETY: the pointer came from a successful lookup in this run of the program; elements
-        // stay readable until it ends. Another CPU may write `state` and `last_seen_ns` meanwhile:
-        // both are single aligned words, and either value is a right one.
-        unsafe { *self.0 }
-    }
-
-    #[inline(always)]
-    fn state(&self) -> u32 {
-        // SAFETY: as in `get`.
-        unsafe { (*self.0).state }
-    }
-
-    #[inline(always)]
-    fn leaves_from(&self, addr: &Addr, port: Be16) -> bool {
-        // SAFETY: as in `get`.
-        unsafe { (*self.0).to.src == *addr && (*self.0).to.sport == port }
-    }
-
-    #[inline(always)]
-    fn touch(&self, state: u32, now_ns: u64) {
-        // SAFETY: as in `get`; concurrent touches of the same entry write equally good words.
-        unsafe {
-            (*self.0).state = state;
-            (*self.0).last_seen_ns = now_ns;
-        }
-    }
-}
-
 impl Tables for KernelTables {
-    type Flow = MapFlow;
-
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
         // SAFETY: the value is copied at once. An element that is replaced meanwhile is put on
@@ -95,16 +63,6 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn backend(&self, id: u32) -> Option<BackendValue> {
         BACKENDS.get(id).copied()
-    }
-
-    #[inline(always)]
-    fn flow(&self, key: &FlowKey) -> Option<MapFlow> {
-        FLOWS.get_ptr_mut(key).map(MapFlow)
-    }
-
-    #[inline(always)]
-    fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason> {
-        FLOWS.insert(key, value, u64::from(BPF_ANY)).map_err(|_| Reason::FlowsFull)
     }
 
     #[inline(always)]
@@ -151,9 +109,14 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn now_ns(&self) -> u64 {
-        // SAFETY: the helper has no arguments and exists since kernel 5.11.
-        unsafe { bpf_ktime_get_coarse_ns() }
+    fn now(&self) -> u64 {
+        // SAFETY: the helper has no arguments; it becomes a plain load.
+        unsafe { bpf_jiffies64() }
+    }
+
+    #[inline(always)]
+    fn ticks_per_s(&self) -> u64 {
+        u64::from(TICKS_PER_S.load())
     }
 
     #[inline(always)]

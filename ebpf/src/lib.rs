@@ -13,11 +13,12 @@ pub mod socket;
 mod tables;
 mod translate;
 
-pub use headers::{Headers, parse};
 pub use packet::Packet;
-pub use tables::{FlowEntry, Tables};
+pub use tables::{FlowEntry, Flows, Tables};
 pub use translate::{Verdict, translate};
 
+#[cfg(target_arch = "bpf")]
+mod flow_maps;
 #[cfg(target_arch = "bpf")]
 mod kernel;
 #[cfg(target_arch = "bpf")]
@@ -29,6 +30,8 @@ mod word;
 #[cfg(target_arch = "bpf")]
 mod xdp;
 
+#[cfg(target_arch = "bpf")]
+pub use flow_maps::{FlowsV4, FlowsV6};
 #[cfg(target_arch = "bpf")]
 pub use kernel::{KernelTables, count, refuse};
 #[cfg(target_arch = "bpf")]

@@ -13,7 +13,7 @@ mod programs {
     use aya_ebpf::programs::{SockAddrContext, SockContext, XdpContext};
     use seaway_common::Reason;
     use seaway_ebpf::{
-        KernelTables, SockAddr4, SockAddr6, Verdict, XdpPacket, cookie_of, count, refuse, socket, translate,
+        FlowsV4, FlowsV6, KernelTables, SockAddr4, SockAddr6, Verdict, XdpPacket, cookie_of, count, refuse, socket, translate,
     };
 
     /// What the cgroup hooks return to let a call go on.
@@ -21,7 +21,7 @@ mod programs {
 
     #[xdp]
     fn xdp_lb(ctx: XdpContext) -> u32 {
-        match translate(&mut XdpPacket::new(&ctx), &KernelTables) {
+        match translate(&mut XdpPacket::new(&ctx), &KernelTables, &FlowsV4, &FlowsV6) {
             Ok(Verdict::NotOurs | Verdict::Translated) => XDP_PASS,
             Err(reason) => {
                 count(reason);

@@ -9,7 +9,8 @@
 //! | `SERVICES` | `ServiceKey` | `ServiceValue` | agent | xdp, connect, sendmsg | the service is reported and left out |
 //! | `SLOTS` | index / 2 | `SlotValue` | agent (mmap) | xdp, connect, sendmsg | the same |
 //! | `BACKENDS` | backend id | `BackendValue` | agent (mmap) | xdp, connect, sendmsg | the same |
-//! | `FLOWS` | `FlowKey` | `FlowValue` | xdp | xdp | the least recently used entry goes |
+//! | `FLOWS_V4` | `FlowKeyV4` | `FlowValueV4` | xdp | xdp | the least recently used entry goes |
+//! | `FLOWS_V6` | `FlowKey` | `FlowValue` | xdp | xdp | the same |
 //! | `SOCKETS` | `SocketKey` | `SocketValue` | connect, sendmsg, release | recvmsg, getpeername, sendmsg | the same |
 //! | `NAMES` | service id | `NameValue` | agent | `seaway dump` | as `SERVICES` |
 //! | `BACKEND_COUNTERS` | backend id | `BackendCounters` | xdp | `seaway dump` | – |
@@ -20,7 +21,7 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use seaway_common::{
-    BackendCounters, BackendValue, FlowKey, FlowValue, Meta, NameValue, Reason, ServiceCounters, ServiceKey,
+    BackendCounters, BackendValue, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Meta, NameValue, Reason, ServiceCounters, ServiceKey,
     ServiceValue, SlotValue, SocketKey, SocketValue,
 };
 
@@ -37,7 +38,10 @@ pub(crate) static SLOTS: Array<SlotValue> = Array::with_max_entries(1, BPF_F_MMA
 pub(crate) static BACKENDS: Array<BackendValue> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-pub(crate) static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(1, 0);
+pub(crate) static FLOWS_V4: LruHashMap<FlowKeyV4, FlowValueV4> = LruHashMap::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static FLOWS_V6: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static SOCKETS: LruHashMap<SocketKey, SocketValue> = LruHashMap::with_max_entries(1, 0);

@@ -1,14 +1,11 @@
 //! What the logic reads and writes: BPF maps in the kernel, plain collections in tests.
 
 use seaway_common::{
-    Addr, BackendValue, Be16, FlowKey, FlowValue, Reason, ServiceKey, ServiceValue, SocketKey, SocketValue,
+    BackendValue, FlowKey, FlowValue, Reason, ServiceKey, ServiceValue, SocketKey, SocketValue,
 };
 
 /// The tables, the clock and the random numbers behind the logic.
 pub trait Tables {
-    /// Handle of a flow entry in place.
-    type Flow: FlowEntry;
-
     /// The service entry, copied out at once: the original may be replaced at any time.
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue>;
 
@@ -17,15 +14,6 @@ pub trait Tables {
 
     /// A backend, holes included.
     fn backend(&self, id: u32) -> Option<BackendValue>;
-
-    /// The flow entry.
-    fn flow(&self, key: &FlowKey) -> Option<Self::Flow>;
-
-    /// Writes a flow entry, replacing the one there.
-    ///
-    /// # Errors
-    /// [`Reason::FlowsFull`]
-    fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason>;
 
     /// The socket entry.
     fn socket(&self, key: &SocketKey) -> Option<SocketValue>;
@@ -45,11 +33,29 @@ pub trait Tables {
     /// Counts a connection that was given a backend, or found none.
     fn count_connection(&self, service: u32, placed: bool);
 
-    /// Coarse monotonic clock, nanoseconds.
-    fn now_ns(&self) -> u64;
+    /// The kernel's tick counter: its cheapest clock, read without a call.
+    fn now(&self) -> u64;
+
+    /// Ticks a second.
+    fn ticks_per_s(&self) -> u64;
 
     /// A uniformly random number.
     fn random(&self) -> u32;
+}
+
+/// The flows of one address family.
+pub trait Flows {
+    /// Handle of a flow entry in place.
+    type Flow: FlowEntry;
+
+    /// The flow entry.
+    fn flow(&self, key: &FlowKey) -> Option<Self::Flow>;
+
+    /// Writes a flow entry, replacing the one there.
+    ///
+    /// # Errors
+    /// [`Reason::FlowsFull`]
+    fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason>;
 }
 
 /// One flow entry, read and changed in place: programs have little stack for copies.
@@ -60,9 +66,6 @@ pub trait FlowEntry {
     /// `FLOW_*` bits.
     fn state(&self) -> u32;
 
-    /// Whether packets of this entry leave from `addr` and `port`.
-    fn leaves_from(&self, addr: &Addr, port: Be16) -> bool;
-
     /// Sets the state bits and the time of the last packet.
-    fn touch(&self, state: u32, now_ns: u64);
+    fn touch(&self, state: u32, now: u64);
 }

@@ -11,10 +11,11 @@
 //! ```
 
 use seaway_common::{
-    BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_REFRESH_NS, FlowKey, FlowValue, Reason, ServiceKey, ServiceValue, proto,
+    BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, Reason, ServiceKey, ServiceValue, proto,
 };
 
-use crate::{FlowEntry, Headers, Packet, Tables, parse};
+use crate::headers::{Headers, Network, network, parse_v4, parse_v6};
+use crate::{FlowEntry, Flows, Packet, Tables};
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +29,49 @@ pub enum Verdict {
 /// Backends tried for a new flow whose reply tuple is taken by another service's flow.
 const COLLISION_TRIES: usize = 4;
 
-/// Translates one packet.
+/// Translates one packet, with the flows of its family.
 ///
 /// # Errors
 /// The reason why it could not be; [`Reason::drops`] says what to do with the packet.
 #[inline(always)]
-pub fn translate<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<Verdict, Reason> {
-    let Some(headers) = parse(packet)? else { return Ok(Verdict::NotOurs) };
-    let flow = match tables.flow(&headers.key) {
+pub fn translate<P: Packet, T: Tables, V4: Flows, V6: Flows>(
+    packet: &mut P,
+    tables: &T,
+    v4: &V4,
+    v6: &V6,
+) -> Result<Verdict, Reason> {
+    match network(packet)? {
+        Some(Network::V4) => match parse_v4(packet)? {
+            Some(headers) => translate_headers(packet, &headers, tables, v4),
+            None => Ok(Verdict::NotOurs),
+        },
+        Some(Network::V6) => match parse_v6(packet)? {
+            Some(headers) => translate_headers(packet, &headers, tables, v6),
+            None => Ok(Verdict::NotOurs),
+        },
+        None => Ok(Verdict::NotOurs),
+    }
+}
+
+#[inline(always)]
+fn translate_headers<P: Packet, T: Tables, F: Flows>(
+    packet: &mut P,
+    headers: &Headers,
+    tables: &T,
+    flows: &F,
+) -> Result<Verdict, Reason> {
+    let flow = match flows.flow(&headers.key) {
         // A SYN on a closing flow starts another one.
         Some(flow) if !headers.opens() || flow.state() & FLOW_CLOSING == 0 => {
-            track(&headers, &flow, tables)?;
+            track(headers, &flow, tables, flows)?;
             flow
         }
         _ => {
-            if !start_flow(&headers, tables)? {
+            if !start_flow(headers, tables, flows)? {
                 return Ok(Verdict::NotOurs);
             }
             // Looked up again rather than handed over: the stack has no room for a copy.
-            tables.flow(&headers.key).ok_or(Reason::FlowsFull)?
+            flows.flow(&headers.key).ok_or(Reason::FlowsFull)?
         }
     };
     let value = flow.get();
@@ -57,9 +82,10 @@ pub fn translate<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<Ver
     Ok(Verdict::Translated)
 }
 
-/// Brings a flow's state up to date with a packet of it.
+/// Brings a flow's state up to date with a packet of it. An entry that was last touched more than
+/// a second ago is touched together with its pair, so that the LRU sees both halves in use.
 #[inline(always)]
-fn track<T: Tables>(headers: &Headers, flow: &T::Flow, tables: &T) -> Result<(), Reason> {
+fn track<T: Tables, F: Flows>(headers: &Headers, flow: &F::Flow, tables: &T, flows: &F) -> Result<(), Reason> {
     let value = flow.get();
     let mut state = value.state;
     if state & FLOW_FORWARD == 0 {
@@ -68,12 +94,12 @@ fn track<T: Tables>(headers: &Headers, flow: &T::Flow, tables: &T) -> Result<(),
     if headers.closes() {
         state |= FLOW_CLOSING;
     }
-    let now = tables.now_ns();
-    if state == value.state && now.saturating_sub(value.last_seen_ns) <= FLOW_REFRESH_NS {
+    let now = tables.now();
+    if state == value.state && now.saturating_sub(value.last_seen) <= tables.ticks_per_s() {
         return Ok(());
     }
     flow.touch(state, now);
-    refresh_pair(&headers.key, flow, state ^ FLOW_FORWARD, tables)
+    refresh_pair(&headers.key, flow, state ^ FLOW_FORWARD, now, flows)
 }
 
 /// Touches the pair of a flow entry, or writes it anew where the LRU dropped one half.
@@ -81,57 +107,54 @@ fn track<T: Tables>(headers: &Headers, flow: &T::Flow, tables: &T) -> Result<(),
 /// Not inlined, like [`start_flow`]: both are rare, and each needs a good part of the 512 bytes of
 /// stack that a program and the functions it is in have together.
 #[inline(never)]
-fn refresh_pair<T: Tables>(key: &FlowKey, flow: &T::Flow, state: u32, tables: &T) -> Result<(), Reason> {
+fn refresh_pair<F: Flows>(key: &FlowKey, flow: &F::Flow, state: u32, now: u64, flows: &F) -> Result<(), Reason> {
     let value = flow.get();
-    let now = tables.now_ns();
     let pair_key = value.to.reply_key(key.proto);
-    if let Some(pair) = tables.flow(&pair_key) {
+    if let Some(pair) = flows.flow(&pair_key) {
         pair.touch(state, now);
         return Ok(());
     }
-    let pair = FlowValue { to: value.to.undo(key), state, last_seen_ns: now, ..value };
-    tables.put_flow(&pair_key, &pair)
+    let pair = FlowValue { to: value.to.undo(key), state, last_seen: now, ..value };
+    flows.put_flow(&pair_key, &pair)
 }
 
 /// Starts a flow if the packet is for a service, and says whether it is.
 #[inline(never)]
-fn start_flow<T: Tables>(headers: &Headers, tables: &T) -> Result<bool, Reason> {
+fn start_flow<T: Tables, F: Flows>(headers: &Headers, tables: &T, flows: &F) -> Result<bool, Reason> {
     let key = &headers.key;
     let service_key = ServiceKey { addr: key.dst, port: key.dport, proto: key.proto, scope: 0, _pad: 0 };
     let Some(service) = tables.service(&service_key) else { return Ok(false) };
     if key.proto == proto::TCP && !headers.opens() {
         return Err(Reason::NoFlow);
     }
-    let placed = place(key, &service, tables);
+    let placed = place(key, &service, tables, flows);
     tables.count_connection(service.service, placed.is_ok());
     placed.map(|()| true)
 }
 
 /// Chooses a backend and writes both entries of the flow.
 #[inline(always)]
-fn place<T: Tables>(key: &FlowKey, service: &ServiceValue, tables: &T) -> Result<(), Reason> {
+fn place<T: Tables, F: Flows>(key: &FlowKey, service: &ServiceValue, tables: &T, flows: &F) -> Result<(), Reason> {
     let mut tries = 0;
     while tries < COLLISION_TRIES {
         tries += 1;
         let (id, backend) = choose(service, tables)?;
         let to = key.rewrite_to(key.src, key.sport, backend.addr, backend.port);
         let reply_key = to.reply_key(key.proto);
-        if tables.flow(&reply_key).is_some_and(|reply| belongs_to_another(&reply, key)) {
+        if flows.flow(&reply_key).is_some_and(|reply| belongs_to_another(&reply.get(), key)) {
             continue;
         }
         let mut value = FlowValue {
             to: to.undo(key),
             backend: id,
-            service: service.service,
             state: 0,
-            _pad: 0,
-            last_seen_ns: tables.now_ns(),
+            last_seen: tables.now(),
         };
-        tables.put_flow(&reply_key, &value)?;
+        flows.put_flow(&reply_key, &value)?;
         // The opposite of the opposite: one copy on the stack instead of two.
         value.to = value.to.undo(&reply_key);
         value.state = FLOW_FORWARD;
-        return tables.put_flow(key, &value);
+        return flows.put_flow(key, &value);
     }
     Err(Reason::Collision)
 }
@@ -139,8 +162,8 @@ fn place<T: Tables>(key: &FlowKey, service: &ServiceValue, tables: &T) -> Result
 /// Another virtual address may lead the same client port to the same backend: the replies could
 /// not be told apart. A closing flow no longer needs its entry.
 #[inline(always)]
-fn belongs_to_another<F: FlowEntry>(reply: &F, key: &FlowKey) -> bool {
-    !reply.leaves_from(&key.dst, key.dport) && reply.state() & FLOW_CLOSING == 0
+fn belongs_to_another(reply: &FlowValue, key: &FlowKey) -> bool {
+    (reply.to.src != key.dst || reply.to.sport != key.dport) && reply.state & FLOW_CLOSING == 0
 }
 
 /// A random backend of those that take this service's traffic, with its id.

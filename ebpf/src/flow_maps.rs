@@ -1,0 +1,98 @@
+//! The flow maps, one an address family.
+
+use aya_ebpf::bindings::BPF_ANY;
+use seaway_common::{FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Reason};
+
+use crate::maps::{FLOWS_V4, FLOWS_V6};
+use crate::{FlowEntry, Flows};
+
+/// Flows of packets over IPv4.
+pub struct FlowsV4;
+
+/// Flows of packets over IPv6.
+pub struct FlowsV6;
+
+/// A value of `FLOWS_V4`, where it lies.
+pub struct FlowV4(*mut FlowValueV4);
+
+/// A value of `FLOWS_V6`, where it lies.
+pub struct FlowV6(*mut FlowValue);
+
+impl Flows for FlowsV4 {
+    type Flow = FlowV4;
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<FlowV4> {
+        FLOWS_V4.get_ptr_mut(FlowKeyV4::narrow(key)).map(FlowV4)
+    }
+
+    #[inline(always)]
+    fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason> {
+        let (key, value) = (FlowKeyV4::narrow(key), FlowValueV4::narrow(value));
+        FLOWS_V4.insert(key, value, u64::from(BPF_ANY)).map_err(|_| Reason::FlowsFull)
+    }
+}
+
+impl Flows for FlowsV6 {
+    type Flow = FlowV6;
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<FlowV6> {
+        FLOWS_V6.get_ptr_mut(key).map(FlowV6)
+    }
+
+    #[inline(always)]
+    fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason> {
+        FLOWS_V6.insert(key, value, u64::from(BPF_ANY)).map_err(|_| Reason::FlowsFull)
+    }
+}
+
+// SAFETY, for all accesses below: the pointer came from a successful lookup in this run of the
+// program, and elements stay readable until it ends. Another CPU may write `state` and
+// `last_seen` meanwhile: both are single aligned words, and either value is a right one.
+
+impl FlowEntry for FlowV4 {
+    #[inline(always)]
+    fn get(&self) -> FlowValue {
+        // SAFETY: see above.
+        unsafe { *self.0 }.widen()
+    }
+
+    #[inline(always)]
+    fn state(&self) -> u32 {
+        // SAFETY: see above.
+        unsafe { (*self.0).state }
+    }
+
+    #[inline(always)]
+    fn touch(&self, state: u32, now: u64) {
+        // SAFETY: see above; concurrent touches of an entry write equally good words.
+        unsafe {
+            (*self.0).state = state;
+            (*self.0).last_seen = now;
+        }
+    }
+}
+
+impl FlowEntry for FlowV6 {
+    #[inline(always)]
+    fn get(&self) -> FlowValue {
+        // SAFETY: see above.
+        unsafe { *self.0 }
+    }
+
+    #[inline(always)]
+    fn state(&self) -> u32 {
+        // SAFETY: see above.
+        unsafe { (*self.0).state }
+    }
+
+    #[inline(always)]
+    fn touch(&self, state: u32, now: u64) {
+        // SAFETY: see above; concurrent touches of an entry write equally good words.
+        unsafe {
+            (*self.0).state = state;
+            (*self.0).last_seen = now;
+        }
+    }
+}
