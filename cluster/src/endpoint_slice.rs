@@ -73,3 +73,21 @@ pub struct Hints {
     /// `forNodes[].name`.
     pub nodes: Vec<Arc<str>>,
 }
+
+impl AddressFamily {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+
+    /// The family as Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        }
+    }
+}

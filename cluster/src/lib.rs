@@ -4,20 +4,39 @@
 //! types here, trimmed to what Seaway reads, and hand out immutable [`Snapshot`]s. A snapshot
 //! holds no decision: which endpoint is eligible for what is the dataplane's business, and which
 //! name answers with what is the DNS server's.
+//!
+//! ```text
+//! folder ── manifests ─┐                            ┌─ endpoints_of (join)
+//!                      ├─ defaults ─ convert ─ Snapshot
+//!                      └─ controller (Pods, Endpoints → slices)
+//! ```
 
 #![forbid(unsafe_code)]
 
+pub mod convert;
+pub mod manifests;
+
+mod address;
+mod controller;
+mod defaults;
 mod endpoint_slice;
+mod exposure;
+mod join;
 mod name;
 mod node;
 mod service;
+mod slice_index;
 mod snapshot;
+mod warning;
 
 pub use endpoint_slice::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints};
+pub use join::{JoinedEndpoint, PortKey};
 pub use name::{ObjectName, ServiceName};
 pub use node::{Namespace, Node, Pod, PodPort, Taint};
 pub use service::{
     Protocol, Service, ServicePort, ServiceType, SessionAffinity, TargetPort, TrafficDistribution,
     TrafficPolicy,
 };
+pub use slice_index::SliceIndex;
 pub use snapshot::Snapshot;
+pub use warning::{Kind, ObjectId, Place, Warning};

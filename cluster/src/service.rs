@@ -1,6 +1,7 @@
 //! Services, as far as a proxy or a DNS server reads them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -123,4 +124,14 @@ pub enum TrafficDistribution {
     PreferSameZone,
     /// Endpoints of the client's own node first.
     PreferSameNode,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
 }

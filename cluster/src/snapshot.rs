@@ -27,3 +27,51 @@ impl Snapshot {
         self.slices.get(service).into_iter().flat_map(BTreeMap::values)
     }
 }
+
+impl Snapshot {
+    /// Whether there is no object of any kind.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+            && self.slices.is_empty()
+            && self.nodes.is_empty()
+            && self.pods.is_empty()
+            && self.namespaces.is_empty()
+    }
+
+    /// Takes the `Arc` of every object that `previous` holds in an equal form, so that
+    /// `Arc::ptr_eq` between the two snapshots means "did not change".
+    pub fn share_with(&mut self, previous: &Self) {
+        share(&mut self.services, &previous.services);
+        share(&mut self.nodes, &previous.nodes);
+        share(&mut self.pods, &previous.pods);
+        share(&mut self.namespaces, &previous.namespaces);
+        for (service, slices) in &mut self.slices {
+            if let Some(previous) = previous.slices.get(service) {
+                share(slices, previous);
+            }
+        }
+    }
+
+    /// Adds the Namespaces that must exist since objects are in them, and `default`, which every
+    /// cluster has. A folder of manifests seldom spells them out.
+    pub fn imply_namespaces(&mut self) {
+        let services = self.services.keys().chain(self.slices.keys());
+        let used = services.chain(self.pods.keys()).map(|name| Arc::clone(&name.namespace));
+        let names: Vec<Arc<str>> = used.chain([Arc::from("default")]).collect();
+        for name in names {
+            let implied = || {
+                let label = (Arc::from("kubernetes.io/metadata.name"), Arc::clone(&name));
+                Arc::new(Namespace { name: Arc::clone(&name), labels: BTreeMap::from([label]) })
+            };
+            self.namespaces.entry(Arc::clone(&name)).or_insert_with(implied);
+        }
+    }
+}
+
+fn share<K: Ord, V: Eq>(objects: &mut BTreeMap<K, Arc<V>>, previous: &BTreeMap<K, Arc<V>>) {
+    for (name, object) in objects {
+        if let Some(before) = previous.get(name).filter(|before| *before == object) {
+            *object = Arc::clone(before);
+        }
+    }
+}

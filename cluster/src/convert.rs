@@ -1,0 +1,37 @@
+//! Kubernetes objects become facts: the one conversion that every source shares.
+//!
+//! Each function takes a typed object and returns the fact, or the [`Warning`] that says why the
+//! object is left out. Parts that kube-proxy tolerates, such as an external IP that is none, are
+//! left out alone and named in `notes`. Absent fields mean what the API server's defaults make of
+//! them; the few defaults that depend on who wrote the object are in [`defaults`](crate::defaults).
+
+mod endpoint_slice;
+mod endpoints;
+mod namespace;
+mod node;
+mod pod;
+mod service;
+mod service_port;
+mod subject;
+
+pub use endpoint_slice::endpoint_slice;
+pub use endpoints::endpoints;
+pub use namespace::namespace;
+pub use node::node;
+pub use pod::pod;
+pub use service::service;
+pub(crate) use service::{NO_CLUSTER_IP, cluster_ip_texts};
+
+use std::sync::Arc;
+
+/// The label that ties a slice to its Service.
+pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// The label of slices, and of Endpoints, that proxies leave alone.
+pub(crate) const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
+/// The label of nodes that names their zone.
+pub(crate) const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// An optional name, where the empty one means that there is none.
+fn some_name(text: Option<&String>) -> Option<Arc<str>> {
+    text.filter(|text| !text.is_empty()).map(|text| Arc::from(text.as_str()))
+}

@@ -1,0 +1,97 @@
+//! EndpointSlices.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::discovery::v1 as discoveryv1;
+
+use super::subject::{Subject, has_label};
+use super::{HEADLESS_LABEL, SERVICE_NAME_LABEL, some_name};
+use crate::address::parse_ip;
+use crate::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Kind, ServiceName, Warning};
+
+/// The facts of an EndpointSlice; `None` where it belongs to no Service or holds host names.
+///
+/// # Errors
+/// The warning for a slice that the API server would refuse: it is left out.
+pub fn endpoint_slice(
+    object: &discoveryv1::EndpointSlice,
+    notes: &mut Vec<Warning>,
+) -> Result<Option<EndpointSlice>, Warning> {
+    let (subject, name) = Subject::namespaced(Kind::EndpointSlice, &object.metadata)?;
+    let family = match object.address_type.as_str() {
+        "IPv4" => AddressFamily::Ipv4,
+        "IPv6" => AddressFamily::Ipv6,
+        "FQDN" => return Ok(None),
+        other => {
+            let problem = format!("{other:?} is not an address type (IPv4, IPv6 or FQDN)");
+            return Err(subject.warning("addressType", problem));
+        }
+    };
+    let labels = object.metadata.labels.as_ref();
+    let Some(service) = some_name(labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL))) else {
+        return Ok(None);
+    };
+    let ports = ports(&subject, object.ports.as_deref().unwrap_or_default())?;
+    let mut endpoints = Vec::new();
+    for (index, entry) in object.endpoints.as_deref().unwrap_or_default().iter().enumerate() {
+        match endpoint(entry, family) {
+            Ok(endpoint) => endpoints.push(endpoint),
+            Err(problem) => {
+                let field = format!("endpoints[{index}].addresses[0]");
+                notes.push(subject.warning(field, format!("{problem}; the endpoint is left out")));
+            }
+        }
+    }
+    Ok(Some(EndpointSlice {
+        service: ServiceName { namespace: Arc::clone(&name.namespace), name: service },
+        name,
+        family,
+        ports,
+        endpoints,
+        headless: has_label(&object.metadata, HEADLESS_LABEL),
+    }))
+}
+
+/// Entries without a name or a number are no ports to a proxy (kube-proxy
+/// `standardEndpointInfo`).
+fn ports(subject: &Subject, objects: &[discoveryv1::EndpointPort]) -> Result<Vec<EndpointPort>, Warning> {
+    let mut ports = Vec::with_capacity(objects.len());
+    for (index, object) in objects.iter().enumerate() {
+        let field = format!("ports[{index}]");
+        let port = subject.port_or_none(&format!("{field}.port"), object.port)?;
+        let protocol = subject.protocol(&format!("{field}.protocol"), object.protocol.as_deref())?;
+        if let (Some(name), 1..) = (&object.name, port) {
+            ports.push(EndpointPort { name: name.as_str().into(), protocol, port });
+        }
+    }
+    Ok(ports)
+}
+
+fn endpoint(object: &discoveryv1::Endpoint, family: AddressFamily) -> Result<Endpoint, String> {
+    let Some(text) = object.addresses.first() else {
+        return Err("there is no address".to_owned());
+    };
+    let address = parse_ip(text).ok_or_else(|| format!("{text:?} is not an IP address"))?;
+    if AddressFamily::of(address) != family {
+        return Err(format!("{address} is not an {} address, as addressType says", family.as_str()));
+    }
+    let conditions = object.conditions.as_ref();
+    let target = object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+    Ok(Endpoint {
+        address,
+        ready: conditions.and_then(|all| all.ready).unwrap_or(true),
+        serving: conditions.and_then(|all| all.serving).unwrap_or(true),
+        terminating: conditions.and_then(|all| all.terminating).unwrap_or(false),
+        node: some_name(object.node_name.as_ref()),
+        zone: some_name(object.zone.as_ref()),
+        hostname: some_name(object.hostname.as_ref()),
+        pod: some_name(target.and_then(|target| target.name.as_ref())),
+        hints: object.hints.as_ref().map(hints).unwrap_or_default(),
+    })
+}
+
+fn hints(object: &discoveryv1::EndpointHints) -> Hints {
+    let zones = object.for_zones.iter().flatten().map(|zone| zone.name.as_str().into());
+    let nodes = object.for_nodes.iter().flatten().map(|node| node.name.as_str().into());
+    Hints { zones: zones.collect(), nodes: nodes.collect() }
+}

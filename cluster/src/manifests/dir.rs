@@ -1,0 +1,205 @@
+//! A manifest folder on disk: which files changed, and what holds now.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hasher};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::files::Files;
+use super::{Error, Update};
+use crate::{Place, Snapshot, Warning};
+
+/// The largest file that is read.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+/// A file that changed this shortly before it was read may change again within one tick of the
+/// file system's clock, so its time does not prove that it is unchanged.
+const CLOCK_TICK: Duration = Duration::from_secs(2);
+
+/// A folder of manifests with the state that is in force.
+#[derive(Debug)]
+pub struct ManifestDir {
+    dir: PathBuf,
+    files: Files,
+    seen: BTreeMap<PathBuf, Seen>,
+    update: Update,
+}
+
+/// What a file was when it was last read.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    stamp: Stamp,
+    /// The stamp alone proves that the file is unchanged.
+    settled: bool,
+    digest: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl ManifestDir {
+    /// Reads the folder for the first time.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed, or no object can be read from it.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, Error> {
+        let dir = dir.into();
+        let update = Update { snapshot: Arc::default(), warnings: Vec::new() };
+        let mut this = Self { dir, files: Files::default(), seen: BTreeMap::new(), update };
+        let names = match this.list() {
+            Ok(names) => names,
+            Err(source) => return Err(Error::Folder { dir: this.dir, source }),
+        };
+        if names.is_empty() {
+            return Err(Error::NoManifests { dir: this.dir });
+        }
+        this.read(names, SystemTime::now());
+        let (snapshot, warnings) = this.files.merge();
+        if snapshot.is_empty() {
+            return Err(Error::NoObjects { dir: this.dir, warnings });
+        }
+        this.put_in_force(snapshot, warnings);
+        Ok(this)
+    }
+
+    /// Reads the folder once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn load(dir: impl Into<PathBuf>) -> Result<(Snapshot, Vec<Warning>), Error> {
+        let Update { snapshot, warnings } = Self::open(dir)?.update;
+        Ok((Arc::unwrap_or_clone(snapshot), warnings))
+    }
+
+    /// The folder, as it was named.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What holds now.
+    pub fn current(&self) -> &Update {
+        &self.update
+    }
+
+    /// Reads what has changed since; returns whether anything did, warnings included. Objects that
+    /// did not change keep their `Arc`. `now` is the time at which the files are read.
+    pub fn reload(&mut self, now: SystemTime) -> bool {
+        let before = self.update.clone();
+        match self.list() {
+            Err(error) => self.keep(&format!("cannot be listed ({error})")),
+            Ok(names) if names.is_empty() => self.keep("holds no manifest any more"),
+            Ok(names) => {
+                self.read(names, now);
+                let (snapshot, warnings) = self.files.merge();
+                if snapshot.is_empty() {
+                    self.update.warnings = warnings;
+                    self.keep("holds no object any more");
+                } else {
+                    self.put_in_force(snapshot, warnings);
+                }
+            }
+        }
+        self.update.warnings != before.warnings || !Arc::ptr_eq(&self.update.snapshot, &before.snapshot)
+    }
+
+    fn put_in_force(&mut self, mut snapshot: Snapshot, warnings: Vec<Warning>) {
+        snapshot.imply_namespaces();
+        snapshot.share_with(&self.update.snapshot);
+        if snapshot != *self.update.snapshot {
+            self.update.snapshot = Arc::new(snapshot);
+        }
+        self.update.warnings = warnings;
+    }
+
+    /// Leaves the snapshot in force and says why.
+    fn keep(&mut self, problem: &str) {
+        let place = Place { file: self.dir.clone(), document: 0, line: 0 };
+        let problem = format!("the folder {problem}; the last snapshot stays in force");
+        let warnings = &mut self.update.warnings;
+        warnings.retain(|warning| warning.place.as_ref() != Some(&place));
+        warnings.push(Warning { place: Some(place), object: None, field: String::new(), problem });
+        warnings.sort();
+    }
+
+    /// The manifests of the folder, in order.
+    fn list(&self) -> io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let name = entry?.file_name();
+            let path = self.dir.join(&name);
+            let hidden = name.as_encoded_bytes().starts_with(b".");
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if !hidden && matches!(extension, Some("yaml" | "yml" | "json")) && !path.is_dir() {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    fn read(&mut self, mut names: Vec<PathBuf>, now: SystemTime) {
+        // One that went away since it was listed counts as gone.
+        names.retain(|file| !self.is_gone_after_read(file, now));
+        self.files.retain(|file| names.binary_search_by(|name| name.as_path().cmp(file)).is_ok());
+        self.seen.retain(|file, _| names.binary_search(file).is_ok());
+    }
+
+    fn is_gone_after_read(&mut self, file: &Path, now: SystemTime) -> bool {
+        match self.read_file(file, now) {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !file.is_symlink() => true,
+            Err(error) => {
+                self.seen.remove(file);
+                self.files.fail(file, &format!("cannot be read ({error})"));
+                false
+            }
+        }
+    }
+
+    fn read_file(&mut self, file: &Path, now: SystemTime) -> io::Result<()> {
+        let metadata = fs::metadata(file)?;
+        let stamp = Stamp::of(&metadata);
+        if self.seen.get(file).is_some_and(|seen| seen.settled && seen.stamp == stamp) {
+            return Ok(());
+        }
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")));
+        }
+        let text = fs::read_to_string(file)?;
+        let mut hasher = DefaultHasher::new();
+        hasher.write(text.as_bytes());
+        let seen = Seen { stamp, settled: is_old(&metadata, now), digest: hasher.finish() };
+        let before = self.seen.insert(file.to_owned(), seen);
+        if before.is_none_or(|before| before.digest != hasher.finish()) {
+            self.files.put(file, &text);
+        }
+        Ok(())
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+fn is_old(metadata: &Metadata, now: SystemTime) -> bool {
+    let modified = metadata.modified().ok();
+    modified.and_then(|time| now.duration_since(time).ok()).is_some_and(|age| age > CLOCK_TICK)
+}

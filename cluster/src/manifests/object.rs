@@ -1,0 +1,131 @@
+//! One object of a manifest, read into facts.
+
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1 as corev1;
+use k8s_openapi::api::discovery::v1 as discoveryv1;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    AddressFamily, EndpointSlice, Kind, Namespace, Node, ObjectName, Pod, Service, Warning, convert, defaults,
+};
+
+/// The facts of one object.
+#[derive(Clone, Debug)]
+pub(super) enum Object {
+    /// A Service, and the families it declares.
+    Service(Arc<Service>, Arc<[AddressFamily]>),
+    /// A slice that belongs to a Service.
+    EndpointSlice(Arc<EndpointSlice>),
+    /// The slices that mirror an Endpoints object.
+    Endpoints(ObjectName, Arc<[Arc<EndpointSlice>]>),
+    /// A Pod.
+    Pod(Arc<Pod>),
+    /// A Node.
+    Node(Arc<Node>),
+    /// A Namespace.
+    Namespace(Arc<Namespace>),
+}
+
+/// Where an object's fields come from: a document, or an item of a list.
+pub(super) trait Source {
+    /// The error of a field of the wrong shape.
+    type Fault;
+
+    /// The typed object.
+    fn decode<T: DeserializeOwned>(self) -> Result<T, Self::Fault>;
+}
+
+/// Why there is no object.
+pub(super) enum Refusal<F> {
+    /// It does not have the shape of its kind.
+    Shape(F),
+    /// It says something that the API server would refuse.
+    Content(Warning),
+}
+
+/// Reads an object of a known kind; `None` for one that says nothing to Seaway.
+pub(super) fn read<S: Source>(
+    kind: Kind,
+    source: S,
+    notes: &mut Vec<Warning>,
+) -> Result<Option<Object>, Refusal<S::Fault>> {
+    Ok(Some(match kind {
+        Kind::Service => {
+            let mut object: corev1::Service = decode(source)?;
+            defaults::service(&mut object, notes);
+            let families = families(&object);
+            Object::Service(Arc::new(convert::service(&object, notes)?), families)
+        }
+        Kind::EndpointSlice => {
+            let mut object: discoveryv1::EndpointSlice = decode(source)?;
+            defaults::endpoint_slice(&mut object);
+            let Some(slice) = convert::endpoint_slice(&object, notes)? else { return Ok(None) };
+            Object::EndpointSlice(Arc::new(slice))
+        }
+        Kind::Endpoints => {
+            let mut object: corev1::Endpoints = decode(source)?;
+            defaults::namespace_of(&mut object.metadata);
+            let (name, slices) = convert::endpoints(&object, notes)?;
+            Object::Endpoints(name, slices.into_iter().map(Arc::new).collect())
+        }
+        Kind::Pod => {
+            let mut object: corev1::Pod = decode(source)?;
+            defaults::namespace_of(&mut object.metadata);
+            Object::Pod(Arc::new(convert::pod(&object, notes)?))
+        }
+        Kind::Node => Object::Node(Arc::new(convert::node(&decode(source)?, notes)?)),
+        Kind::Namespace => {
+            let mut object: corev1::Namespace = decode(source)?;
+            defaults::namespace(&mut object);
+            Object::Namespace(Arc::new(convert::namespace(&object)?))
+        }
+    }))
+}
+
+impl Object {
+    /// Its kind.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Service(..) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Endpoints(..) => Kind::Endpoints,
+            Self::Pod(_) => Kind::Pod,
+            Self::Node(_) => Kind::Node,
+            Self::Namespace(_) => Kind::Namespace,
+        }
+    }
+
+    /// Its name; objects of one kind and name are one object.
+    pub(super) fn name(&self) -> &dyn fmt::Display {
+        match self {
+            Self::Service(service, _) => &service.name,
+            Self::EndpointSlice(slice) => &slice.name,
+            Self::Endpoints(name, _) => name,
+            Self::Pod(pod) => &pod.name,
+            Self::Node(node) => &node.name,
+            Self::Namespace(namespace) => &namespace.name,
+        }
+    }
+}
+
+impl<F> From<Warning> for Refusal<F> {
+    fn from(warning: Warning) -> Self {
+        Self::Content(warning)
+    }
+}
+
+fn decode<T: DeserializeOwned, S: Source>(source: S) -> Result<T, Refusal<S::Fault>> {
+    source.decode().map_err(Refusal::Shape)
+}
+
+fn families(object: &corev1::Service) -> Arc<[AddressFamily]> {
+    let names = object.spec.as_ref().and_then(|spec| spec.ip_families.as_deref()).unwrap_or_default();
+    let known = names.iter().filter_map(|name| match name.as_str() {
+        "IPv4" => Some(AddressFamily::Ipv4),
+        "IPv6" => Some(AddressFamily::Ipv6),
+        _ => None,
+    });
+    known.collect()
+}
