@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Error, sweep};
+use crate::{Error, mount_point, sweep};
 
 /// Processes that were killed leave a cgroup a moment later.
 const REMOVE_WITHIN: Duration = Duration::from_secs(2);
@@ -48,9 +48,7 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Unsupported`] when it is not mounted.
     pub fn root() -> Result<PathBuf, Error> {
-        let mounts =
-            fs::read_to_string("/proc/self/mountinfo").map_err(Error::system("read the list of mounts"))?;
-        find_mount(&mounts, "cgroup2").ok_or_else(|| Error::Unsupported {
+        mount_point("cgroup2").ok_or_else(|| Error::Unsupported {
             what: "making a cgroup".into(),
             advice: "mount cgroup2: mount -t cgroup2 none /sys/fs/cgroup".into(),
             source: None,
@@ -91,43 +89,5 @@ impl Drop for Cgroup {
         if let Err(error) = self.remove() {
             eprintln!("warning: cannot remove the cgroup {}: {error}", self.path.display());
         }
-    }
-}
-
-/// The first mount point of a file system type in the text of `/proc/self/mountinfo`
-/// (proc_pid_mountinfo(5): the mount point is field 5, the type follows a lone dash).
-pub(crate) fn find_mount(mountinfo: &str, kind: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
-        let (mount, system) = line.split_once(" - ")?;
-        let point = mount.split(' ').nth(4)?;
-        (system.split(' ').next() == Some(kind)).then(|| unescape(point).into())
-    })
-}
-
-/// Blank, tab, newline and backslash are written as octal numbers.
-fn unescape(path: &str) -> String {
-    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    escapes.iter().fold(path.to_owned(), |path, (escape, plain)| path.replace(escape, plain))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cgroup2_is_found_in_every_layout() {
-        let check = |mounts: &str, expected: Option<&str>| {
-            assert_eq!(find_mount(mounts, "cgroup2"), expected.map(PathBuf::from), "{mounts}");
-        };
-        check("29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw", Some("/sys/fs/cgroup"));
-        check(
-            "31 0 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
-             32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-             41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw",
-            Some("/sys/fs/cgroup/unified"),
-        );
-        check("41 31 0:38 / /mnt/two\\040words rw - cgroup2 none rw", Some("/mnt/two words"));
-        check("32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu", None);
-        check("", None);
     }
 }

@@ -8,14 +8,13 @@ use std::{
     time::Duration,
 };
 
-use seaway_lab::{AgentOptions, AgentStatus, Cgroup, Namespace, sweep};
+use seaway_lab::{AgentOptions, AgentStatus, Cgroup, Namespace, bpffs, sweep};
 use tempfile::TempDir;
 
 use crate::launcher;
 
 /// Long enough for a loaded machine; a test that reaches it has failed anyway.
 const PATIENCE: Duration = Duration::from_secs(30);
-const BPFFS: &str = "/sys/fs/bpf";
 const PINS: &str = "seaway-test-";
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -43,7 +42,7 @@ impl AgentSetup {
     /// When the folders or the cgroup cannot be made.
     #[must_use]
     pub fn new<S: Into<String>>(interfaces: impl IntoIterator<Item = S>) -> Self {
-        sweep(Path::new(BPFFS), PINS, |path| fs::remove_dir_all(path));
+        sweep(&bpffs(), PINS, |path| fs::remove_dir_all(path));
         let folder = TempDir::with_prefix("seaway-test-").expect("a temporary folder");
         let [manifests, run_dir] = ["manifests", "run"].map(|name| folder.path().join(name));
         for path in [&manifests, &run_dir] {
@@ -55,7 +54,7 @@ impl AgentSetup {
             manifests,
             interfaces: interfaces.into_iter().map(Into::into).collect(),
             cgroup: cgroup.path().to_owned(),
-            pin_dir: Path::new(BPFFS).join(format!("{PINS}{}-{count}", process::id())),
+            pin_dir: bpffs().join(format!("{PINS}{}-{count}", process::id())),
             run_dir,
             arguments: Vec::new(),
         };
