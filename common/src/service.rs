@@ -65,7 +65,11 @@ pub const NAME_LEN: usize = 156;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct NameValue {
     /// Bytes of `text` in use.
-    pub len: u32,
+    pub len: u16,
+    /// Transport protocol number of the service port.
+    pub proto: u8,
+    /// 4 or 6.
+    pub family: u8,
     /// UTF-8, cut at [`NAME_LEN`] bytes.
     pub text: [u8; NAME_LEN],
 }
@@ -73,17 +77,17 @@ pub struct NameValue {
 const _: () = assert!(size_of::<NameValue>() == 160);
 
 impl NameValue {
-    /// Keeps `name`, cut at a character boundary if it is too long.
-    pub fn new(name: &str) -> Self {
+    /// Keeps `name`, cut at a character boundary if it is too long; `family` is 4 or 6.
+    pub fn new(name: &str, proto: u8, family: u8) -> Self {
         let cut = name.floor_char_boundary(NAME_LEN);
         let mut text = [0; NAME_LEN];
         text[..cut].copy_from_slice(&name.as_bytes()[..cut]);
-        Self { len: cut as u32, text }
+        Self { len: cut as u16, proto, family, text }
     }
 
     /// The name; empty if the bytes are not text.
     pub fn as_str(&self) -> &str {
-        let len = (self.len as usize).min(NAME_LEN);
+        let len = usize::from(self.len).min(NAME_LEN);
         core::str::from_utf8(&self.text[..len]).unwrap_or_default()
     }
 }
@@ -96,8 +100,8 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_long_ones_are_cut() {
-        assert_eq!(NameValue::new("default/nginx-svc:http").as_str(), "default/nginx-svc:http");
+        assert_eq!(NameValue::new("default/nginx-svc:http", 6, 4).as_str(), "default/nginx-svc:http");
         let long: std::string::String = core::iter::repeat_n('é', 100).collect();
-        assert_eq!(NameValue::new(&long).as_str().len(), NAME_LEN);
+        assert_eq!(NameValue::new(&long, 6, 4).as_str().len(), NAME_LEN);
     }
 }

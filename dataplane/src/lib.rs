@@ -6,22 +6,34 @@
 //!                              Installed ◄──────── read ─────┘
 //! ```
 //!
-//! `desired` and `plan` are pure. Only `Maps` touches the kernel. `Installed` is what the maps
+//! `desired` and `plan` are pure. Only `Maps` touches the kernel. [`Installed`] is what the maps
 //! hold, kept beside them step by step, and read back from them after a restart or a failure.
 
 pub mod attach;
 pub mod batch;
+pub mod counters;
+pub mod desired;
+pub mod explain;
 pub mod feeder;
 pub mod flows;
+pub mod installed;
 pub mod kernel_maps;
 pub mod maps;
 pub mod object;
 pub mod pins;
+pub mod plan;
+pub mod policy;
 pub mod probe;
 pub mod programs;
+pub mod space;
+pub mod status;
+pub mod sync;
 
 mod bpf;
 mod mapped;
 mod raw;
 
+pub use desired::{Desired, Port, PortKey, Target};
+pub use installed::Installed;
 pub use maps::Maps;
+pub use plan::Step;

@@ -1,0 +1,162 @@
+//! Why traffic to an address goes where it goes, from the facts alone.
+
+use std::net::{IpAddr, SocketAddr};
+
+use seaway_cluster::{AddressFamily, JoinedEndpoint, Service, ServicePort, Snapshot};
+use serde::Serialize;
+
+use crate::desired::{Desired, PortKey, frontend, port_key};
+use crate::policy::{self, Exclusion, Place, Topology, Uses};
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// Who asks.
+    pub client: IpAddr,
+    /// The address asked for.
+    pub vip: SocketAddr,
+    /// `namespace/name:port`.
+    pub service: String,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+    /// `cluster` or `local`: the list that this traffic chooses from, and why.
+    pub list: String,
+    /// How hints narrowed the cluster list.
+    pub topology: String,
+    /// How one of the candidates is chosen.
+    pub algorithm: String,
+    /// Every endpoint of the service port.
+    pub endpoints: Vec<Candidate>,
+    /// What is worth knowing besides.
+    pub notes: Vec<String>,
+}
+
+/// One endpoint, in or out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Candidate {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The node it runs on.
+    pub node: Option<String>,
+    /// Whether this traffic may go to it.
+    pub candidate: bool,
+    /// The rule that decided.
+    pub why: String,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nobody has the address.
+    #[error("no service has the address {0}")]
+    UnknownAddress(IpAddr),
+    /// Nobody has the port.
+    #[error("no service has port {port} of {addr}; its ports are {known}")]
+    UnknownPort {
+        /// The address.
+        addr: IpAddr,
+        /// The port asked for.
+        port: u16,
+        /// The ports that it has.
+        known: String,
+    },
+}
+
+/// Explains where `client`'s connection to `vip` goes.
+///
+/// # Errors
+/// [`Error`] when no service has the address and port.
+pub fn explain(
+    snapshot: &Snapshot,
+    node: &str,
+    client: IpAddr,
+    vip: SocketAddr,
+    protocol: seaway_cluster::Protocol,
+) -> Result<Explanation, Error> {
+    let desired = Desired::of(snapshot, node);
+    let owner = desired.owner(&frontend(vip.ip(), vip.port(), protocol));
+    let found = owner.and_then(|key| port_of(snapshot, key).map(|(service, port)| (key, service, port)));
+    let Some((key, service, port)) = found else { return Err(unknown(snapshot, vip)) };
+    let zone = snapshot.nodes.get(node).and_then(|node| node.zone.as_deref()).unwrap_or_default();
+    let place = Place { node, zone };
+    let endpoints = snapshot.endpoints_of(&service.name, port, key.family);
+    let uses = Uses { cluster: service.uses_cluster(port, key.family), local: service.uses_local(port, key.family) };
+    let (standings, topology) = policy::standings(place, uses, &endpoints);
+    let local = service.internal_local();
+    let candidates: Vec<Candidate> = endpoints
+        .iter()
+        .zip(standings)
+        .map(|(joined, standing)| candidate(joined, if local { standing.local } else { standing.cluster }))
+        .collect();
+    Ok(Explanation {
+        client,
+        vip,
+        service: key.to_string(),
+        protocol: format!("{protocol:?}").to_lowercase(),
+        list: list(local).to_owned(),
+        topology: describe(topology).to_owned(),
+        algorithm: "random: every connection takes one of the candidates with equal chance".to_owned(),
+        notes: notes(client, &candidates, &desired, key),
+        endpoints: candidates,
+    })
+}
+
+fn port_of<'a>(snapshot: &'a Snapshot, key: &PortKey) -> Option<(&'a Service, &'a ServicePort)> {
+    let service = snapshot.services.get(&key.service)?;
+    let port = service.ports.iter().find(|port| port_key(service, port, key.family) == *key)?;
+    Some((service, port))
+}
+
+fn unknown(snapshot: &Snapshot, vip: SocketAddr) -> Error {
+    let family = if vip.is_ipv4() { AddressFamily::Ipv4 } else { AddressFamily::Ipv6 };
+    let of_address = |service: &&Service| service.proxied() && service.cluster_ip(family) == Some(vip.ip());
+    let service = snapshot.services.values().map(AsRef::as_ref).find(of_address);
+    let Some(service) = service else { return Error::UnknownAddress(vip.ip()) };
+    let ports: Vec<String> =
+        service.ports.iter().map(|port| format!("{}/{:?}", port.port, port.protocol).to_lowercase()).collect();
+    Error::UnknownPort { addr: vip.ip(), port: vip.port(), known: ports.join(", ") }
+}
+
+fn candidate(joined: &JoinedEndpoint<'_>, standing: Result<(), Exclusion>) -> Candidate {
+    let endpoint = joined.endpoint;
+    let why = match standing {
+        Ok(()) if endpoint.ready => "ready".to_owned(),
+        Ok(()) => "terminating, but still serving, and none is ready".to_owned(),
+        Err(exclusion) => exclusion.to_string(),
+    };
+    Candidate {
+        address: joined.address,
+        node: endpoint.node.as_deref().map(str::to_owned),
+        candidate: standing.is_ok(),
+        why,
+    }
+}
+
+fn list(local: bool) -> &'static str {
+    if local {
+        "local: internalTrafficPolicy is Local, so only this node's endpoints count"
+    } else {
+        "cluster: internalTrafficPolicy is Cluster, so every endpoint counts"
+    }
+}
+
+fn describe(topology: Topology) -> &'static str {
+    match topology {
+        Topology::Anywhere => "none: hints are absent, incomplete or name others only",
+        Topology::SameZone => "same zone: every ready endpoint has zone hints, and one names this zone",
+        Topology::SameNode => "same node: every ready endpoint has node hints, and one names this node",
+    }
+}
+
+fn notes(client: IpAddr, candidates: &[Candidate], desired: &Desired, key: &PortKey) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !candidates.iter().any(|candidate| candidate.candidate) {
+        notes.push("no endpoint is a candidate: connections are refused".to_owned());
+    }
+    if candidates.iter().any(|candidate| candidate.candidate && candidate.address.ip() == client) {
+        notes.push("the client is one of the candidates and may be given itself".to_owned());
+    }
+    let contested = desired.conflicts().into_iter().filter(|conflict| conflict.winner == *key);
+    notes.extend(contested.map(|conflict| conflict.to_string()));
+    notes
+}

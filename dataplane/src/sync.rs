@@ -1,0 +1,183 @@
+//! The loop that keeps the maps equal to the facts.
+//!
+//! ```text
+//!             Facts ─► what changed ─► plan ─► apply ──► done
+//!             Retry ─► read the maps ─┘          │ failed
+//!             Audit ─► read the maps ─┘          ▼
+//!             Stop  ─► leave everything      Retry, later and later
+//! ```
+//!
+//! The maps outlive the loop: stopping changes nothing in them. A failed step is answered by
+//! reading the maps anew, which is also how an agent starts, so there is one way to recover.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seaway_cluster::{ServiceName, Snapshot};
+
+use crate::desired::{Conflict, Desired, PortKey};
+use crate::installed::Installed;
+use crate::maps::{Error, Maps};
+use crate::plan::{Full, apply, plan};
+
+/// First and longest wait before a failed change is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// What the loop reacts to.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The facts are these now.
+    Facts(Arc<Snapshot>),
+    /// Try again what failed.
+    Retry,
+    /// Compare the maps with the model: something else may have changed them.
+    Audit,
+    /// End the loop.
+    Stop,
+}
+
+/// What came of an event.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Map operations that were applied.
+    pub applied: usize,
+    /// Ports that do not fit and stay as they are.
+    pub full: Vec<Full>,
+    /// Frontends claimed twice.
+    pub conflicts: Vec<Conflict>,
+    /// What failed. [`Event::Retry`] is due after [`retry_in`](Self::retry_in).
+    pub error: Option<Error>,
+    /// When to try again, if something failed or did not fit.
+    pub retry_in: Option<Duration>,
+    /// The source was empty and was not believed.
+    pub ignored_empty: bool,
+}
+
+/// Facts, what follows from them, and the maps that show it.
+pub struct Sync<M> {
+    node: Arc<str>,
+    maps: M,
+    snapshot: Option<Arc<Snapshot>>,
+    desired: Desired,
+    installed: Installed,
+    failures: u32,
+}
+
+impl<M: Maps> Sync<M> {
+    /// Starts from what the maps hold. `node` is this node's name; it need not be in the facts.
+    ///
+    /// # Errors
+    /// The first map that cannot be read.
+    pub fn new(maps: M, node: impl Into<Arc<str>>) -> Result<Self, Error> {
+        let installed = Installed::read(&maps)?;
+        let desired = Desired::default();
+        Ok(Self { node: node.into(), maps, snapshot: None, desired, installed, failures: 0 })
+    }
+
+    /// Deals with an event at a time given in milliseconds of any steady clock.
+    pub fn handle(&mut self, event: Event, now_ms: u64) -> Outcome {
+        match event {
+            Event::Facts(snapshot) => self.facts(snapshot, now_ms),
+            Event::Retry | Event::Audit if self.snapshot.is_some() => self.reread(now_ms),
+            Event::Retry | Event::Audit | Event::Stop => Outcome::default(),
+        }
+    }
+
+    /// What the maps hold, as far as is known.
+    pub fn installed(&self) -> &Installed {
+        &self.installed
+    }
+
+    /// What they should hold.
+    pub fn desired(&self) -> &Desired {
+        &self.desired
+    }
+
+    /// The maps.
+    pub fn maps(&self) -> &M {
+        &self.maps
+    }
+
+    fn facts(&mut self, snapshot: Arc<Snapshot>, now_ms: u64) -> Outcome {
+        if says_nothing(&snapshot) {
+            return Outcome { ignored_empty: true, ..Outcome::default() };
+        }
+        let first = self.snapshot.is_none();
+        let before = self.snapshot.replace(Arc::clone(&snapshot)).unwrap_or_default();
+        let changed = changed_services(&before, &snapshot, &self.node);
+        let mut ports = self.desired.update(&snapshot, &self.node, &changed);
+        if first {
+            // Whatever an earlier agent left and nobody wants any more.
+            ports.extend(self.installed.keys().cloned());
+        }
+        self.settle(&ports, first, now_ms)
+    }
+
+    fn reread(&mut self, now_ms: u64) -> Outcome {
+        match Installed::read(&self.maps) {
+            Ok(mut installed) => {
+                installed.hold_as(&self.installed);
+                self.installed = installed;
+            }
+            Err(error) => return self.failed(0, error),
+        }
+        let ports = self.desired.keys().chain(self.installed.keys()).cloned().collect();
+        self.settle(&ports, true, now_ms)
+    }
+
+    /// Plans and applies the change of some ports, and of strays where `repair` says so.
+    fn settle(&mut self, ports: &BTreeSet<PortKey>, repair: bool, now_ms: u64) -> Outcome {
+        let mut plan = plan(&self.desired, &mut self.installed, ports, now_ms);
+        let mut result = apply(&plan.steps, &mut self.maps, &mut self.installed, now_ms);
+        if repair && let Ok(applied) = result {
+            let repairs = self.installed.repairs();
+            result = apply(&repairs, &mut self.maps, &mut self.installed, now_ms).map(|more| applied + more);
+        }
+        let mut outcome = match result {
+            Ok(applied) => {
+                self.failures = 0;
+                Outcome { applied, ..Outcome::default() }
+            }
+            Err(error) => self.failed(0, error),
+        };
+        if !plan.full.is_empty() {
+            // Space that is held becomes free; what never fits is tried again at the slowest pace.
+            outcome.retry_in.get_or_insert(RETRY.1);
+        }
+        outcome.full.append(&mut plan.full);
+        outcome.conflicts = self.desired.conflicts();
+        outcome
+    }
+
+    fn failed(&mut self, applied: usize, error: Error) -> Outcome {
+        let wait = RETRY.0.saturating_mul(1 << self.failures.min(16)).min(RETRY.1);
+        self.failures += 1;
+        Outcome { applied, error: Some(error), retry_in: Some(wait), ..Outcome::default() }
+    }
+}
+
+/// An empty source is one that is not ready, or is broken: it deletes nothing.
+fn says_nothing(snapshot: &Snapshot) -> bool {
+    let Snapshot { services, slices, nodes, pods, namespaces: _ } = snapshot;
+    services.is_empty() && slices.is_empty() && nodes.is_empty() && pods.is_empty()
+}
+
+/// Services that are not the same object as before, or whose slices are not. All of them if this
+/// node moved to another zone.
+fn changed_services(before: &Snapshot, now: &Snapshot, node: &str) -> BTreeSet<ServiceName> {
+    let zone = |snapshot: &Snapshot| snapshot.nodes.get(node).and_then(|node| node.zone.clone());
+    if zone(before) != zone(now) {
+        return before.services.keys().chain(now.services.keys()).cloned().collect();
+    }
+    let same = |name: &&ServiceName| {
+        let service = match (before.services.get(*name), now.services.get(*name)) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            _ => false,
+        };
+        service && before.slices_of(name).map(Arc::as_ptr).eq(now.slices_of(name).map(Arc::as_ptr))
+    };
+    let names = before.services.keys().chain(now.services.keys());
+    names.filter(|name| !same(name)).cloned().collect()
+}
