@@ -79,9 +79,11 @@ fn closed_ports_refuse_and_missing_routes_are_unreachable() {
         assert_eq!(network.client.run(|| Prober::default().ask(&probe)).unwrap(), expected, "{probe:?}");
     };
     network.node.namespace().add_route(&Route::blackhole("10.9.0.0/16".parse().unwrap())).unwrap();
+    network.client.add_route(&Route::unreachable("10.7.0.0/16".parse().unwrap())).unwrap();
     check("10.1.1.111:81", Transport::Tcp, Outcome::Refused);
     check("10.1.1.111:81", Transport::Udp, Outcome::Refused);
     check("[fd77:1::11]:81", Transport::Tcp, Outcome::Refused);
+    check("10.7.0.1:80", Transport::Tcp, Outcome::Unreachable);
     check("10.8.0.1:80", Transport::Tcp, Outcome::Unreachable);
     check("10.9.0.1:80", Transport::Tcp, Outcome::Timeout);
 }
