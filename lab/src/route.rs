@@ -46,6 +46,12 @@ impl Route {
         Self { kind: RouteType::BlackHole, ..Self::to(destination) }
     }
 
+    /// Refuses what goes to `destination`: an error for local programs, ICMP for others.
+    #[must_use]
+    pub fn unreachable(destination: IpNet) -> Self {
+        Self { kind: RouteType::Unreachable, ..Self::to(destination) }
+    }
+
     /// Makes all of `destination` the namespace's own, as if each address were on loopback.
     #[must_use]
     pub fn local(destination: IpNet) -> Self {

@@ -16,12 +16,18 @@ use seaway_lab::{
     probe::{Outcome, Probe, Prober, Transport},
 };
 
+const PATIENCE_MS: u64 = 30_000;
 const POD: [&str; 2] = ["10.1.1.111", "fd77:1::11"];
 const GATEWAYS: [&str; 2] = ["10.1.1.1", "fd77:1::1"];
 const TRANSPORTS: [Transport; 3] = [Transport::Tcp, Transport::Udp, Transport::UdpUnconnected];
 
 fn addresses(texts: [&str; 2]) -> [IpAddr; 2] {
     texts.map(|text| text.parse().unwrap())
+}
+
+/// A question whose answer may take its time on a loaded machine.
+fn patient(transport: Transport, to: SocketAddr) -> Probe {
+    Probe { timeout_ms: PATIENCE_MS, ..Probe::new(transport, to) }
 }
 
 fn listeners(name: &str, address: IpAddr) -> Vec<Listener> {
@@ -38,7 +44,7 @@ fn pods_are_reached_through_the_node_in_both_families() {
     assert_eq!(network.interfaces(), ["ext0", "pod"]);
     for (to, client) in addresses(POD).into_iter().zip(Topology::CLIENT) {
         for transport in TRANSPORTS {
-            let probe = Probe::new(transport, (to, 8080).into());
+            let probe = patient(transport, (to, 8080).into());
             let outcome = network.client.run(|| Prober::default().ask(&probe)).unwrap();
             let Outcome::Answered { answer, remote } = outcome else { panic!("{probe:?}: {outcome:?}") };
             assert_eq!((answer.name.as_str(), answer.port), ("pod", 8080));
@@ -55,7 +61,7 @@ fn flows_keep_their_socket_and_ports_can_be_chosen() {
     let _server = echo::serve(&network.pods[0].namespace, &listeners("pod", to)).unwrap();
     let ask_twice = |transport, from: SocketAddr| {
         let flow = Some("one".into());
-        let probe = Probe { from: Some(from), flow, ..Probe::new(transport, (to, 8080).into()) };
+        let probe = Probe { from: Some(from), flow, ..patient(transport, (to, 8080).into()) };
         network.client.run(|| {
             let mut prober = Prober::default();
             for _ in 0..2 {
@@ -75,13 +81,16 @@ fn closed_ports_refuse_and_missing_routes_are_unreachable() {
     privileged!();
     let network = Topology::new(&addresses(GATEWAYS), &[("pod", &addresses(POD))]).unwrap();
     let check = |to: &str, transport, expected| {
-        let probe = Probe { timeout_ms: 300, ..Probe::new(transport, to.parse().unwrap()) };
+        let timeout_ms = if expected == Outcome::Timeout { 300 } else { PATIENCE_MS };
+        let probe = Probe { timeout_ms, ..Probe::new(transport, to.parse().unwrap()) };
         assert_eq!(network.client.run(|| Prober::default().ask(&probe)).unwrap(), expected, "{probe:?}");
     };
     network.node.namespace().add_route(&Route::blackhole("10.9.0.0/16".parse().unwrap())).unwrap();
+    network.client.add_route(&Route::unreachable("10.7.0.0/16".parse().unwrap())).unwrap();
     check("10.1.1.111:81", Transport::Tcp, Outcome::Refused);
     check("10.1.1.111:81", Transport::Udp, Outcome::Refused);
     check("[fd77:1::11]:81", Transport::Tcp, Outcome::Refused);
+    check("10.7.0.1:80", Transport::Tcp, Outcome::Unreachable);
     check("10.8.0.1:80", Transport::Tcp, Outcome::Unreachable);
     check("10.9.0.1:80", Transport::Tcp, Outcome::Timeout);
 }
@@ -96,7 +105,7 @@ fn pod_that_owns_networks_answers_from_every_address() {
     let sockets: Vec<_> = last.into_iter().flat_map(|address| listeners("last", address)).collect();
     let _server = echo::serve(&pod.namespace, &sockets).unwrap();
     for to in last {
-        let probe = Probe::new(Transport::Tcp, (to, 8080).into());
+        let probe = patient(Transport::Tcp, (to, 8080).into());
         let outcome = node.namespace().run(|| Prober::default().ask(&probe)).unwrap();
         assert_eq!(outcome.name(), Some("last"), "{to}: {outcome:?}");
     }
@@ -111,8 +120,9 @@ fn rule_sends_what_enters_by_a_link_to_its_own_table() {
     node.add_route(&Route::blackhole(everything).table(100)).unwrap();
     node.add_rule(&Rule { input: Topology::CLIENT_INTERFACE.into(), table: 100, priority: 100 }).unwrap();
     let _server = echo::serve(&network.pods[0].namespace, &listeners("pod", addresses(POD)[0])).unwrap();
-    let probe = Probe { timeout_ms: 300, ..Probe::new(Transport::Tcp, "10.1.1.111:8080".parse().unwrap()) };
-    assert_eq!(network.client.run(|| Prober::default().ask(&probe)).unwrap(), Outcome::Timeout);
+    let probe = patient(Transport::Tcp, "10.1.1.111:8080".parse().unwrap());
+    let hasty = Probe { timeout_ms: 300, ..probe.clone() };
+    assert_eq!(network.client.run(|| Prober::default().ask(&hasty)).unwrap(), Outcome::Timeout);
     assert_eq!(node.run(|| Prober::default().ask(&probe)).unwrap().name(), Some("pod"));
 }
 
@@ -144,7 +154,7 @@ fn bridge_joins_its_ports() {
     }
     switch.add_bridge("br0", &["to-a", "to-b"]).unwrap();
     let _server = echo::serve(&b, &listeners("b", "10.5.0.2".parse().unwrap())).unwrap();
-    let probe = Probe { timeout_ms: 5000, ..Probe::new(Transport::Tcp, "10.5.0.2:8080".parse().unwrap()) };
+    let probe = patient(Transport::Tcp, "10.5.0.2:8080".parse().unwrap());
     assert_eq!(a.run(|| Prober::default().ask(&probe)).unwrap().name(), Some("b"));
 }
 

@@ -37,7 +37,8 @@ fn worker_is_in_its_cgroup_before_it_opens_a_socket() {
     let mut inside = ProbeProcess::start(&namespace, &launcher(), Some(cgroup.path())).unwrap();
     let mut outside = ProbeProcess::start(&namespace, &launcher(), None).unwrap();
     for process in [&mut inside, &mut outside] {
-        let outcome = process.ask(&Probe::new(Transport::Tcp, address)).unwrap();
+        let probe = Probe { timeout_ms: 30_000, ..Probe::new(Transport::Tcp, address) };
+        let outcome = process.ask(&probe).unwrap();
         assert_eq!(outcome.name(), Some("here"), "{outcome:?}");
     }
     assert_eq!(cgroup.processes().unwrap(), [inside.id()]);

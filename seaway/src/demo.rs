@@ -81,11 +81,11 @@ fn tell(args: &Args) -> anyhow::Result<Outcome> {
     let mut paths = Vec::new();
     for path in Path::ALL {
         let result = traffic::send(&site, path, args, &screen, &interrupt)?;
-        screen.stage(&result.describe());
+        screen.verdict(&result.describe(), std::slice::from_ref(&result));
         paths.push(result);
     }
     let (after_removal, took) = traffic::send_through_removal(&mut site, args, &screen, &interrupt)?;
-    screen.stage(&traffic::describe_removal(&after_removal, took));
+    screen.verdict(&traffic::describe_removal(&after_removal, took), &after_removal);
 
     drop(site);
     interrupt.check()?;

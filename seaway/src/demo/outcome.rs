@@ -91,7 +91,8 @@ impl PathOutcome {
         self.endpoints.get(&(endpoint, ENDPOINT_PORT).into()).copied().unwrap_or_default()
     }
 
-    fn problems(&self) -> Vec<String> {
+    /// The promises that were not kept on this path.
+    pub(super) fn problems(&self) -> Vec<String> {
         let Self { path, requests, failed, failures, .. } = self;
         let mut problems = Vec::new();
         if *failed > 0 {

@@ -45,6 +45,12 @@ impl Screen {
         self.say(&format!("✓ {text}"));
     }
 
+    /// Says what has happened to requests, and whether it was as promised.
+    pub(super) fn verdict(&self, text: &str, outcomes: &[PathOutcome]) {
+        let is_kept = outcomes.iter().all(|outcome| outcome.problems().is_empty());
+        self.say(&format!("{} {text}", if is_kept { '✓' } else { '✗' }));
+    }
+
     /// A place for the counts of the running loads.
     pub(super) fn live(&self) -> LiveTable {
         let area = MultiProgress::new();

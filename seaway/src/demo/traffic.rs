@@ -1,9 +1,16 @@
 //! Requests on both paths, and through the removal of an endpoint.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::bail;
-use seaway_lab::load::{Load, Plan, Progress};
+use seaway_lab::{
+    Route,
+    load::{Load, Plan, Progress},
+};
 
 use super::{
     Args,
@@ -16,6 +23,8 @@ use super::{
 
 /// Without any answer for this long there is nothing to wait for.
 const STALLED_AFTER: Duration = Duration::from_secs(15);
+/// A demo with a failed request has failed; more of them would only take their time.
+const FAILURES_MAX: u64 = 25;
 /// Requests answered on each path before the endpoint is taken away.
 const WARM_UP: u64 = 300;
 
@@ -45,7 +54,7 @@ impl Path {
         let concurrency = args.concurrency.into();
         let plan = Plan { marks, concurrency, ..Plan::new(VIP, args.requests) };
         let load = Load::start(&site.network().client, site.launcher(), cgroup, &plan)?;
-        Ok(Run { path: self, load, progress: Progress::default() })
+        Ok(Run { path: self, load, progress: Progress::default(), answered_at: Instant::now() })
     }
 }
 
@@ -55,20 +64,53 @@ struct Run {
     path: Path,
     load: Load,
     progress: Progress,
+    answered_at: Instant,
 }
 
 impl Run {
+    /// Looks at the load's last report and says whether it is a new one.
+    fn refresh(&mut self) -> anyhow::Result<bool> {
+        let answered = self.answered();
+        let latest = self.load.progress()?;
+        let is_new = latest != self.progress;
+        self.progress = latest;
+        if self.answered() > answered {
+            self.answered_at = Instant::now();
+        }
+        let (path, failed) = (self.path.name(), self.failed());
+        if failed >= FAILURES_MAX && !self.progress.finished {
+            bail!("{path} path: gave up after {failed} failed requests: {:?}", self.failures());
+        }
+        if !self.progress.finished && self.answered_at.elapsed() > STALLED_AFTER {
+            bail!("{path} path: no request was answered for {STALLED_AFTER:?}: {:?}", self.failures());
+        }
+        Ok(is_new)
+    }
+
+    fn failures(&self) -> BTreeMap<&str, u64> {
+        let mut failures = BTreeMap::new();
+        for (reason, count) in self.progress.phases.iter().flat_map(|tally| &tally.failures) {
+            *failures.entry(reason.as_str()).or_default() += count;
+        }
+        failures
+    }
+
+    fn failed(&self) -> u64 {
+        self.progress.phases.iter().map(|tally| tally.failed).sum()
+    }
+
     fn answered(&self) -> u64 {
         self.progress.phases.iter().map(|tally| tally.requests - tally.failed).sum()
     }
 
     /// What became of the last phase's requests; the earlier phases' failures count with it.
-    fn outcome(&self, expected: &[std::net::IpAddr]) -> PathOutcome {
+    fn outcome(&self, expected: &[IpAddr]) -> PathOutcome {
         PathOutcome::new(self.path.name(), VIP, &self.progress.phases, expected)
     }
 }
 
-/// Sends the requests of one path.
+/// Sends the requests of one path. While the socket path has its turn, the client has no route
+/// to the VIP: only connections that are turned in connect(2) get anywhere.
 pub(super) fn send(
     site: &Site,
     path: Path,
@@ -76,8 +118,15 @@ pub(super) fn send(
     screen: &Screen,
     interrupt: &Interrupt,
 ) -> anyhow::Result<PathOutcome> {
+    let no_route = (path == Path::Socket).then(|| Route::unreachable(VIP.ip().into()));
+    if let Some(route) = &no_route {
+        site.network().client.add_route(route)?;
+    }
     let mut runs = [path.start(site, args, 0)?];
     watch(&mut runs, screen, interrupt, |runs| Ok(runs[0].progress.finished))?;
+    if let Some(route) = &no_route {
+        site.network().client.remove_route(route)?;
+    }
     Ok(runs[0].outcome(&ENDPOINTS))
 }
 
@@ -126,21 +175,13 @@ fn watch(
     mut done: impl FnMut(&[Run]) -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
     let table = screen.live();
-    let mut answered = 0;
-    let mut answered_at = Instant::now();
     interrupt.wait(|| {
+        let mut is_new = false;
         for run in &mut *runs {
-            run.progress = run.load.progress()?;
+            is_new |= run.refresh()?;
         }
-        table.show(runs.iter().map(|run| run.outcome(&[])));
-        let now: u64 = runs.iter().map(Run::answered).sum();
-        if now > answered {
-            (answered, answered_at) = (now, Instant::now());
-        }
-        if answered_at.elapsed() > STALLED_AFTER {
-            let tallies: Vec<_> = runs.iter().flat_map(|run| &run.progress.phases).collect();
-            let failures: Vec<_> = tallies.iter().flat_map(|tally| &tally.failures).collect();
-            bail!("no request was answered for {STALLED_AFTER:?}; failures so far: {failures:?}");
+        if is_new {
+            table.show(runs.iter().map(|run| run.outcome(&ENDPOINTS)));
         }
         Ok(done(runs)?.then_some(()))
     })
