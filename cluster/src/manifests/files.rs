@@ -125,8 +125,7 @@ impl Facts {
 }
 
 fn about(file: &Path, problem: &str) -> Warning {
-    let place = Place { file: file.to_owned(), document: 0, line: 0 };
-    Warning { place: Some(place), object: None, field: String::new(), problem: problem.to_owned() }
+    Warning::of_place(Place::whole(file), problem)
 }
 
 fn stays(objects: usize) -> String {
