@@ -48,6 +48,12 @@ fn slices(snapshot: &Snapshot) -> Vec<String> {
                     write!(line, " {key}={name}").unwrap();
                 }
             }
+            let hints = [("for-zone", &endpoint.hints.zones), ("for-node", &endpoint.hints.nodes)];
+            for (key, names) in hints {
+                for name in names {
+                    write!(line, " {key}={name}").unwrap();
+                }
+            }
             lines.push(line);
         }
     }
@@ -227,6 +233,33 @@ fn a_host_name_counts_if_the_subdomain_is_the_service() {
             "  10.1.0.3 ready serving pod=c",
         ],
     );
+}
+
+#[test]
+fn traffic_distribution_gives_ready_endpoints_hints() {
+    let pods = [
+        pod("a", "", "nodeName: n1", &ready("10.1.0.1")),
+        pod("b", "", "nodeName: n1", &unready("10.1.0.2")),
+        pod("c", "", "nodeName: n2", &ready("10.1.0.3")),
+        pod("d", "", "", &ready("10.1.0.4")),
+    ];
+    let check = |distribution: &str, zone: &str, nodes: [&str; 2]| {
+        check(
+            &format!("{WEB}, {distribution}"),
+            &pods,
+            &[
+                "web.pods.ipv4.8080 =8080/TCP",
+                &format!("  10.1.0.1 ready serving node=n1 zone=z1 pod=a{zone}{}", nodes[0]),
+                "  10.1.0.2 node=n1 zone=z1 pod=b",
+                &format!("  10.1.0.3 ready serving node=n2 pod=c{}", nodes[1]),
+                "  10.1.0.4 ready serving pod=d",
+            ],
+        );
+    };
+    check("", "", ["", ""]);
+    check("trafficDistribution: PreferClose", " for-zone=z1", ["", ""]);
+    check("trafficDistribution: PreferSameZone", " for-zone=z1", ["", ""]);
+    check("trafficDistribution: PreferSameNode", " for-zone=z1", [" for-node=n1", " for-node=n2"]);
 }
 
 fn own_slice() -> String {

@@ -11,7 +11,9 @@ use super::subject::{Subject, has_label, shared_map};
 use crate::{Kind, Service, ServiceType, SessionAffinity, TrafficDistribution, TrafficPolicy, Warning};
 
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+/// The later name of the annotation; while both are set the earlier one counts.
 const TOPOLOGY_MODE_ANNOTATION: &str = "service.kubernetes.io/topology-mode";
+const TOPOLOGY_HINTS_ANNOTATION: &str = "service.kubernetes.io/topology-aware-hints";
 const OWN_ANNOTATIONS: &str = "seaway.io/";
 const AFFINITY_DEFAULT_S: i32 = 10_800;
 const AFFINITY_MAX_S: i32 = 86_400;
@@ -108,7 +110,8 @@ fn distribution(
     annotations: Option<&BTreeMap<String, String>>,
     notes: &mut Vec<Warning>,
 ) -> Option<TrafficDistribution> {
-    let mode = annotations.and_then(|all| all.get(TOPOLOGY_MODE_ANNOTATION)).map(String::as_str);
+    let annotation = |name: &str| annotations?.get(name).map(String::as_str);
+    let mode = annotation(TOPOLOGY_HINTS_ANNOTATION).or_else(|| annotation(TOPOLOGY_MODE_ANNOTATION));
     if matches!(mode, Some("Auto" | "auto")) {
         return Some(TrafficDistribution::PreferSameZone);
     }

@@ -47,14 +47,14 @@ impl Contents {
             let line = document.first_line + line.max(1) - 1;
             Place { file: file.to_owned(), document: document.number, line }
         };
-        let header: Header = match document.text.decode() {
+        let header: Header = match document.text.decode(&mut Vec::new()) {
             Ok(header) => header,
             Err(misfit) => return self.faults.push(broken(place(misfit.line), None, misfit)),
         };
         let start = place(document.content_line);
         match header.announced() {
             Announced::Object(kind) => self.add_object(kind, &header, document.text, &start, place),
-            Announced::List(element) => match document.text.decode::<List>() {
+            Announced::List(element) => match document.text.decode::<List>(&mut Vec::new()) {
                 Ok(list) => {
                     for item in list.items.into_iter().flatten() {
                         self.add_item(place(item.referenced.line()), element, item.value);
@@ -93,8 +93,8 @@ impl Contents {
         start: &Place,
         place_of: impl Fn(u64) -> Place,
     ) {
-        let mut notes = Vec::new();
-        match read(kind, source, &mut notes) {
+        let (mut unknown, mut notes) = (Vec::new(), Vec::new());
+        match read(kind, source, &mut unknown, &mut notes) {
             Ok(Some(object)) => self.objects.push((start.clone(), object)),
             Ok(None) => {}
             Err(Refusal::Shape(misfit)) => {
@@ -102,6 +102,13 @@ impl Contents {
             }
             Err(Refusal::Content(warning)) => self.faults.push(warning.at(start.clone())),
         }
+        let problem = format!("is not a field of this {kind}; ignored");
+        notes.extend(unknown.into_iter().map(|field| Warning {
+            place: None,
+            object: header.id(kind),
+            field,
+            problem: problem.clone(),
+        }));
         self.notes.extend(notes.into_iter().map(|note| note.at(start.clone())));
     }
 

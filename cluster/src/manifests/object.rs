@@ -36,39 +36,41 @@ pub(super) enum Refusal {
     Content(Warning),
 }
 
-/// Reads an object of a known kind; `None` for one that says nothing to Seaway.
+/// Reads an object of a known kind; `None` for one that says nothing to Seaway. Paths of fields that
+/// the kind does not have are added to `unknown`.
 pub(super) fn read(
     kind: Kind,
     source: impl Source,
+    unknown: &mut Vec<String>,
     notes: &mut Vec<Warning>,
 ) -> Result<Option<Object>, Refusal> {
     Ok(Some(match kind {
         Kind::Service => {
-            let mut object: corev1::Service = source.decode()?;
+            let mut object: corev1::Service = source.decode(unknown)?;
             defaults::service(&mut object, notes);
             let families = families(&object);
             Object::Service(Arc::new(convert::service(&object, notes)?), families)
         }
         Kind::EndpointSlice => {
-            let mut object: discoveryv1::EndpointSlice = source.decode()?;
+            let mut object: discoveryv1::EndpointSlice = source.decode(unknown)?;
             defaults::endpoint_slice(&mut object);
             let Some(slice) = convert::endpoint_slice(&object, notes)? else { return Ok(None) };
             Object::EndpointSlice(Arc::new(slice))
         }
         Kind::Endpoints => {
-            let mut object: corev1::Endpoints = source.decode()?;
+            let mut object: corev1::Endpoints = source.decode(unknown)?;
             defaults::namespace_of(&mut object.metadata);
             let (name, slices) = convert::endpoints(&object, notes)?;
             Object::Endpoints(name, slices.into_iter().map(Arc::new).collect())
         }
         Kind::Pod => {
-            let mut object: corev1::Pod = source.decode()?;
+            let mut object: corev1::Pod = source.decode(unknown)?;
             defaults::namespace_of(&mut object.metadata);
             Object::Pod(Arc::new(convert::pod(&object, notes)?))
         }
-        Kind::Node => Object::Node(Arc::new(convert::node(&source.decode()?, notes)?)),
+        Kind::Node => Object::Node(Arc::new(convert::node(&source.decode(unknown)?, notes)?)),
         Kind::Namespace => {
-            let mut object: corev1::Namespace = source.decode()?;
+            let mut object: corev1::Namespace = source.decode(unknown)?;
             defaults::namespace(&mut object);
             Object::Namespace(Arc::new(convert::namespace(&object)?))
         }

@@ -3,6 +3,7 @@
 use serde::Deserializer;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Track;
 use serde_saphyr::{MessageFormatter, Options, UserMessageFormatter};
 
 /// The limit on parser events and nodes in one document; a slice of 100,000 endpoints has about
@@ -13,8 +14,8 @@ const YAML_SCALAR_BYTES_MAX: usize = 512 << 20;
 
 /// Where an object's fields come from.
 pub(super) trait Source {
-    /// The fields as `T`.
-    fn decode<T: DeserializeOwned>(self) -> Result<T, Misfit>;
+    /// The fields as `T`; the paths of those that `T` does not have are added to `unknown`.
+    fn decode<T: DeserializeOwned>(self, unknown: &mut Vec<String>) -> Result<T, Misfit>;
 }
 
 /// A text that is not YAML, or a field of the wrong shape.
@@ -30,7 +31,7 @@ pub(super) struct Misfit {
 
 /// A YAML document. JSON is YAML too, so one parser, and one way to count lines, serves both.
 impl Source for &str {
-    fn decode<T: DeserializeOwned>(self) -> Result<T, Misfit> {
+    fn decode<T: DeserializeOwned>(self, unknown: &mut Vec<String>) -> Result<T, Misfit> {
         let options: Options = serde_saphyr::options! {
             budget: serde_saphyr::budget! {
                 max_events: YAML_NODES_MAX,
@@ -43,7 +44,7 @@ impl Source for &str {
         };
         let mut field = String::new();
         serde_saphyr::with_deserializer_from_str_with_options(self, options, |parser| {
-            decode(parser, &mut field)
+            decode(parser, &mut field, unknown)
         })
         .map_err(|error| Misfit {
             line: error.location().map_or(0, |location| location.line()),
@@ -55,9 +56,9 @@ impl Source for &str {
 
 /// An item of a list, of which only the line on which it begins is known.
 impl Source for Value {
-    fn decode<T: DeserializeOwned>(self) -> Result<T, Misfit> {
+    fn decode<T: DeserializeOwned>(self, unknown: &mut Vec<String>) -> Result<T, Misfit> {
         let mut field = String::new();
-        decode(self, &mut field).map_err(|error: serde_json::Error| Misfit {
+        decode(self, &mut field, unknown).map_err(|error: serde_json::Error| Misfit {
             line: 0,
             field,
             message: error.to_string(),
@@ -65,16 +66,34 @@ impl Source for Value {
     }
 }
 
-/// Deserializes and keeps the path of the field that fails.
-fn decode<'de, T, D>(deserializer: D, field: &mut String) -> Result<T, D::Error>
+/// Deserializes, and keeps the path of the field that fails and of those that are not known.
+fn decode<'de, T, D>(deserializer: D, field: &mut String, unknown: &mut Vec<String>) -> Result<T, D::Error>
 where
     T: DeserializeOwned,
     D: Deserializer<'de>,
 {
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+    let mut track = Track::new();
+    let mut note = |path: serde_ignored::Path<'_>| unknown.push(spelled(&path));
+    let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
+    let result = T::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
+    if result.is_err() {
         // What the tracker cannot name, such as a key that is not there, it spells `?` or `.`.
-        let path = error.path().to_string();
-        *field = path.trim_end_matches(['?', '.']).to_owned();
-        error.into_inner()
-    })
+        let path = track.path().to_string();
+        path.trim_end_matches(['?', '.']).clone_into(field);
+    }
+    result
+}
+
+/// The path as all warnings spell it: `spec.ports[0].port`.
+fn spelled(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path::{Map, NewtypeStruct, NewtypeVariant, Root, Seq, Some};
+    match path {
+        Root => String::new(),
+        Seq { parent, index } => format!("{}[{index}]", spelled(parent)),
+        Map { parent, key } => match spelled(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Some { parent } | NewtypeStruct { parent } | NewtypeVariant { parent } => spelled(parent),
+    }
 }

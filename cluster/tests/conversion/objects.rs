@@ -188,7 +188,7 @@ fn lists_hold_objects_of_any_kind_or_of_their_own() {
          items:\n\
          - {apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: 10.0.0.1}}\n\
          - {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n\
-         - {apiVersion: v1, kind: Node, metadata: {name: n}}\n\
+         - {apiVersion: v1, kind: Node, metadata: {name: n}, specs: {}}\n\
          ---\n\
          apiVersion: v1\n\
          kind: ServiceList\n\
@@ -200,6 +200,7 @@ fn lists_hold_objects_of_any_kind_or_of_their_own() {
          ---\n\
          {apiVersion: v1, kind: NodeList, items: null}\n",
         &[
+            "text, document 1, line 6: Node n: specs: is not a field of this Node; ignored",
             "text, document 2, line 12: Service default/c: spec.clusterIPs[0]: \"10.0.0\" is not an IP address",
         ],
     );

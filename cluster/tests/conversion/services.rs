@@ -32,14 +32,7 @@ const PLACE: &str = "text, document 1, line 1";
 fn service(spec: &str) -> String {
     let cluster_ip = if spec.contains("clusterIP") { "" } else { "clusterIP: 10.0.0.1, " };
     let ports = if spec.contains("ports:") { "" } else { "ports: [{port: 80}], " };
-    let annotations = if spec.contains("ANNOTATED") {
-        "annotations: {service.kubernetes.io/topology-mode: Auto, seaway.io/algorithm: maglev, other.io/x: y}"
-    } else {
-        ""
-    };
-    format!(
-        "{{apiVersion: v1, kind: Service, metadata: {{name: a, {annotations}}}, spec: {{{cluster_ip}{ports}{spec}}}}}"
-    )
+    format!("{{apiVersion: v1, kind: Service, metadata: {{name: a}}, spec: {{{cluster_ip}{ports}{spec}}}}}")
 }
 
 #[test]
@@ -81,11 +74,26 @@ fn given_fields_are_kept() {
     check(session, |s| s.affinity, "ClientIp { timeout_s: 60 }");
 }
 
+/// The Service with these annotations and this traffic distribution.
+fn check_annotated(annotations: &str, distribution: &str, expected: &str) {
+    let annotated = format!("metadata: {{name: a, annotations: {{{annotations}}}}}");
+    let spec =
+        if distribution.is_empty() { String::new() } else { format!("trafficDistribution: {distribution}") };
+    let snapshot = read(&service(&spec).replace("metadata: {name: a}", &annotated), &[]);
+    let service = snapshot.services.values().next().unwrap();
+    assert_eq!(format!("{:?} {:?}", service.distribution, service.annotations), expected);
+}
+
 #[test]
 fn only_own_annotations_are_kept_and_the_topology_mode_wins_over_the_field() {
-    let spec = "trafficDistribution: PreferSameNode, externalName: ANNOTATED";
-    check(spec, |s| s.distribution, "Some(PreferSameZone)");
-    check(spec, |s| s.annotations.clone(), "{\"algorithm\": \"maglev\"}");
+    let mode = "service.kubernetes.io/topology-mode";
+    let hints = "service.kubernetes.io/topology-aware-hints";
+    check_annotated("seaway.io/algorithm: maglev, other.io/x: y", "", "None {\"algorithm\": \"maglev\"}");
+    check_annotated(&format!("{mode}: Auto"), "", "Some(PreferSameZone) {}");
+    check_annotated(&format!("{mode}: auto"), "PreferSameNode", "Some(PreferSameZone) {}");
+    check_annotated(&format!("{mode}: Disabled"), "PreferSameNode", "Some(PreferSameNode) {}");
+    check_annotated(&format!("{mode}: Auto, {hints}: Disabled"), "", "None {}");
+    check_annotated(&format!("{mode}: Disabled, {hints}: Auto"), "", "Some(PreferSameZone) {}");
 }
 
 #[test]
@@ -108,6 +116,19 @@ fn a_part_that_kube_proxy_tolerates_is_left_out_alone() {
         |s| s.distribution,
         "None",
         &["spec.trafficDistribution: \"PreferCheap\" is not known; ignored"],
+    );
+}
+
+#[test]
+fn a_misspelt_field_is_named() {
+    check_with_note(
+        "clusterIp: 10.0.0.2, clusterIP: 10.0.0.1, ports: [{port: 80, target: 8080}]",
+        |s| s.ports[0].target.clone(),
+        "Number(80)",
+        &[
+            "spec.clusterIp: is not a field of this Service; ignored",
+            "spec.ports[0].target: is not a field of this Service; ignored",
+        ],
     );
 }
 
