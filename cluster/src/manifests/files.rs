@@ -52,8 +52,8 @@ impl Files {
         self.files.retain(|file, _| present(file));
     }
 
-    /// The snapshot of all files, and all warnings in order. It depends on the files' names and
-    /// texts alone, not on the order in which they were put.
+    /// The snapshot of all files, and all warnings in order. It depends on what each file
+    /// contributes, not on the order in which they were put.
     pub(super) fn merge(&self) -> (Snapshot, Vec<Warning>) {
         let mut warnings: Vec<Warning> = Vec::new();
         let mut first_places: BTreeMap<(Kind, String), &Place> = BTreeMap::new();

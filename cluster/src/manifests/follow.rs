@@ -12,7 +12,8 @@
 //! The kernel's events are only a hint. The folder itself and its parent are watched, so files
 //! written in place, renamed over, or swapped by a link in the folder (as mounted ConfigMaps are)
 //! are seen at once. What inotify cannot see, such as a link that leads through other folders, is
-//! found by the rescan.
+//! found by the rescan. A writer that pauses within a file can have half of it read; one that
+//! renames the finished file over the old one cannot.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -94,13 +95,15 @@ impl Follower {
             let now = Instant::now();
             let idle = settle.deadline().is_none();
             if settle.take(now.into_std()) || (idle && rescan <= now) {
-                self = self.reload().await;
+                let Some(this) = self.reload().await else { return };
+                self = this;
                 rescan = Instant::now() + options.rescan;
             }
         }
     }
 
-    async fn reload(mut self) -> Self {
+    /// Reads the folder again and passes on what changed; `None` if the runtime shuts down.
+    async fn reload(mut self) -> Option<Self> {
         let work = move || {
             self.watcher.renew();
             self.folder.reload(SystemTime::now());
@@ -108,8 +111,10 @@ impl Follower {
         };
         let this = match tokio::task::spawn_blocking(work).await {
             Ok(this) => this,
-            // Blocking tasks are not cancelled once they run, so this is a panic of the work.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled) => return None,
+            },
         };
         let mut update = this.folder.current().clone();
         update.warnings.extend(this.watcher.trouble.clone());
@@ -121,6 +126,6 @@ impl Follower {
             }
             changed
         });
-        this
+        Some(this)
     }
 }
