@@ -102,6 +102,12 @@ impl Headers {
         self.tcp_flags & (SYN | ACK | RST | FIN) == SYN
     }
 
+    /// The answer to a SYN.
+    #[inline(always)]
+    pub(crate) fn accepts(&self) -> bool {
+        self.tcp_flags & (SYN | ACK) == SYN | ACK
+    }
+
     /// A FIN or RST, after which the connection ends.
     #[inline(always)]
     pub(crate) fn closes(&self) -> bool {

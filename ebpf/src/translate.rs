@@ -60,7 +60,14 @@ fn translate_headers<P: Packet, T: Tables, F: Flows>(
     tables: &T,
     flows: &F,
 ) -> Result<Verdict, Reason> {
-    let flow = match flows.flow(&headers.key) {
+    let known = flows.flow(&headers.key);
+    if headers.accepts() && known.as_ref().is_some_and(|flow| flow.state() & FLOW_CLOSING != 0) {
+        // The flow has ended, so this answers a client that went to the backend itself from the
+        // same port. The old entries would catch its packets.
+        forget(&headers.key, flows);
+        return Ok(Verdict::NotOurs);
+    }
+    let flow = match known {
         // A SYN on a closing flow starts another one.
         Some(flow) if !headers.opens() || flow.state() & FLOW_CLOSING == 0 => {
             track(headers, &flow, tables, flows)?;
@@ -116,6 +123,16 @@ fn refresh_pair<F: Flows>(key: &FlowKey, flow: &F::Flow, state: u32, now: u64, f
     }
     let pair = FlowValue { to: value.to.undo(key), state, last_seen: now, ..value };
     flows.put_flow(&pair_key, &pair)
+}
+
+/// Removes both entries of a flow.
+#[inline(never)]
+fn forget<F: Flows>(key: &FlowKey, flows: &F) {
+    if let Some(flow) = flows.flow(key) {
+        let pair_key = flow.get().to.reply_key(key.proto);
+        flows.remove_flow(&pair_key);
+    }
+    flows.remove_flow(key);
 }
 
 /// Starts a flow if the packet is for a service, and says whether it is.
