@@ -31,7 +31,9 @@ pub use flow::{
 };
 pub use map::{Capacities, MapName, Meta};
 pub use reason::Reason;
-pub use service::{NAME_LEN, NameValue, SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, ServiceKey, ServiceValue};
+pub use service::{
+    NAME_LEN, NameValue, SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, ServiceKey, ServiceValue,
+};
 pub use slot::{SLOTS_PER_VALUE, Slice, SlotValue};
 pub use socket::{
     SOCKET_CHAIN_MAX, SOCKET_HEAD, SOCKET_PEER, SOCKET_TARGET, SocketKey, SocketRef, SocketValue,

@@ -111,7 +111,8 @@ fn kept_target<T: Tables>(target: &SocketKey, service: &ServiceValue, tables: &T
     // The service changed since, perhaps not in this backend. Its id is not given to another
     // address before sockets had time to notice.
     let backend = tables.backend(kept.backend)?;
-    let stands = backend.flags & BACKEND_SERVING != 0 && backend.addr == kept.addr && backend.port == kept.port;
+    let stands =
+        backend.flags & BACKEND_SERVING != 0 && backend.addr == kept.addr && backend.port == kept.port;
     if !stands {
         return None;
     }

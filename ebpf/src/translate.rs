@@ -11,7 +11,8 @@
 //! ```
 
 use seaway_common::{
-    BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, Reason, ServiceKey, ServiceValue, proto,
+    BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, Reason, ServiceKey,
+    ServiceValue, proto,
 };
 
 use crate::headers::{Headers, Network, network, parse_v4, parse_v6};
@@ -92,7 +93,12 @@ fn translate_headers<P: Packet, T: Tables, F: Flows>(
 /// Brings a flow's state up to date with a packet of it. An entry that was last touched more than
 /// a second ago is touched together with its pair, so that the LRU sees both halves in use.
 #[inline(always)]
-fn track<T: Tables, F: Flows>(headers: &Headers, flow: &F::Flow, tables: &T, flows: &F) -> Result<(), Reason> {
+fn track<T: Tables, F: Flows>(
+    headers: &Headers,
+    flow: &F::Flow,
+    tables: &T,
+    flows: &F,
+) -> Result<(), Reason> {
     let value = flow.get();
     let mut state = value.state;
     if state & FLOW_FORWARD == 0 {
@@ -114,7 +120,13 @@ fn track<T: Tables, F: Flows>(headers: &Headers, flow: &F::Flow, tables: &T, flo
 /// Not inlined, like [`start_flow`]: both are rare, and each needs a good part of the 512 bytes of
 /// stack that a program and the functions it is in have together.
 #[inline(never)]
-fn refresh_pair<F: Flows>(key: &FlowKey, flow: &F::Flow, state: u32, now: u64, flows: &F) -> Result<(), Reason> {
+fn refresh_pair<F: Flows>(
+    key: &FlowKey,
+    flow: &F::Flow,
+    state: u32,
+    now: u64,
+    flows: &F,
+) -> Result<(), Reason> {
     let value = flow.get();
     let pair_key = value.to.reply_key(key.proto);
     if let Some(pair) = flows.flow(&pair_key) {
@@ -151,7 +163,12 @@ fn start_flow<T: Tables, F: Flows>(headers: &Headers, tables: &T, flows: &F) -> 
 
 /// Chooses a backend and writes both entries of the flow.
 #[inline(always)]
-fn place<T: Tables, F: Flows>(key: &FlowKey, service: &ServiceValue, tables: &T, flows: &F) -> Result<(), Reason> {
+fn place<T: Tables, F: Flows>(
+    key: &FlowKey,
+    service: &ServiceValue,
+    tables: &T,
+    flows: &F,
+) -> Result<(), Reason> {
     let mut tries = 0;
     while tries < COLLISION_TRIES {
         tries += 1;
@@ -161,12 +178,7 @@ fn place<T: Tables, F: Flows>(key: &FlowKey, service: &ServiceValue, tables: &T,
         if flows.flow(&reply_key).is_some_and(|reply| belongs_to_another(&reply.get(), key)) {
             continue;
         }
-        let mut value = FlowValue {
-            to: to.undo(key),
-            backend: id,
-            state: 0,
-            last_seen: tables.now(),
-        };
+        let mut value = FlowValue { to: to.undo(key), backend: id, state: 0, last_seen: tables.now() };
         flows.put_flow(&reply_key, &value)?;
         // The opposite of the opposite: one copy on the stack instead of two.
         value.to = value.to.undo(&reply_key);

@@ -77,7 +77,8 @@ async fn serve(args: Args, folder: &Path, probe: Probe) -> Result<()> {
     audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
     audit.tick().await;
     let started = Instant::now();
-    let mut agent = dataplane::Agent::load(&args, probe, &pins, node::name(args.node_name.as_deref()), folder)?;
+    let mut agent =
+        dataplane::Agent::load(&args, probe, &pins, node::name(args.node_name.as_deref()), folder)?;
     let mut event = take_facts(&mut source, &mut agent);
     loop {
         let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -65,7 +65,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn text(explanation: &Explanation) -> String {
-    let Explanation { client, vip, service, protocol, list, topology, algorithm, endpoints, notes } = explanation;
+    let Explanation { client, vip, service, protocol, list, topology, algorithm, endpoints, notes } =
+        explanation;
     let rows = endpoints.iter().map(|endpoint| {
         [
             endpoint.address.to_string(),

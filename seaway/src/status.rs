@@ -109,7 +109,10 @@ fn text(overview: &Overview) -> String {
         parts.push(format!("Attached: {}", overview.links.join(", ")));
     }
     if !overview.maps.is_empty() {
-        let rows = overview.maps.iter().map(|row| [row.map.to_owned(), row.used.to_string(), row.capacity.to_string()]);
+        let rows = overview
+            .maps
+            .iter()
+            .map(|row| [row.map.to_owned(), row.used.to_string(), row.capacity.to_string()]);
         parts.push(table::render(["MAP", "USED", "CAPACITY"], rows));
     }
     let counted: Vec<&ReasonRow> = overview.reasons.iter().filter(|row| row.count != 0).collect();
@@ -140,7 +143,8 @@ fn agent_text(agent: &Status) -> String {
 
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }

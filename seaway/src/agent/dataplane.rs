@@ -35,7 +35,11 @@ impl Agent {
         let maps = programs.maps()?;
         if maps.capacities() != wanted {
             let found = maps.capacities();
-            tracing::warn!(?found, ?wanted, "the pinned maps keep their size; run `seaway agent --cleanup` to make them anew");
+            tracing::warn!(
+                ?found,
+                ?wanted,
+                "the pinned maps keep their size; run `seaway agent --cleanup` to make them anew"
+            );
         }
         let report = Report::new(args, probe, node.clone(), folder);
         Ok(Self {
@@ -93,9 +97,16 @@ impl Agent {
             let error = error as &dyn std::error::Error;
             tracing::error!(error, retry_in = ?outcome.retry_in, "a change is not in force yet");
         } else if audit && outcome.applied != 0 {
-            tracing::warn!(operations = outcome.applied, "the maps had been changed by something else; they are right again");
+            tracing::warn!(
+                operations = outcome.applied,
+                "the maps had been changed by something else; they are right again"
+            );
         } else if !audit {
-            tracing::info!(operations = outcome.applied, services = self.sync.installed().keys().count(), "in force");
+            tracing::info!(
+                operations = outcome.applied,
+                services = self.sync.installed().keys().count(),
+                "in force"
+            );
         }
     }
 }

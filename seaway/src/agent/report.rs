@@ -65,7 +65,9 @@ impl Report {
         let mut warnings = self.source.clone();
         warnings.extend(outcome.full.iter().map(ToString::to_string));
         warnings.extend(outcome.conflicts.iter().map(ToString::to_string));
-        warnings.extend(outcome.ignored_empty.then(|| "the source has no objects at all; nothing is removed".to_owned()));
+        warnings.extend(
+            outcome.ignored_empty.then(|| "the source has no objects at all; nothing is removed".to_owned()),
+        );
         for warning in warnings.difference(&self.told) {
             tracing::warn!("{warning}");
         }
