@@ -57,10 +57,13 @@ impl Default for FollowOptions {
 /// # Panics
 /// Outside of a tokio runtime with time enabled.
 pub fn follow(dir: impl Into<PathBuf>, options: FollowOptions) -> Result<watch::Receiver<Update>, Error> {
+    let dir = dir.into();
+    let changed = Arc::new(Notify::new());
+    // The watch comes first, so that no change falls between the first reading and it.
+    let watcher = FolderWatcher::new(&dir, &changed);
     let folder = ManifestDir::open(dir)?;
-    let (sender, receiver) = watch::channel(folder.current().clone());
-    let follower = Follower::new(folder, sender);
-    tokio::spawn(follower.run(options));
+    let (sender, receiver) = watch::channel(in_force(&folder, &watcher));
+    tokio::spawn(Follower { folder, sender, changed, watcher }.run(options));
     Ok(receiver)
 }
 
@@ -72,18 +75,8 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(folder: ManifestDir, sender: watch::Sender<Update>) -> Self {
-        let changed = Arc::new(Notify::new());
-        // The kernel's events carry absolute paths.
-        let path = std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned());
-        let watcher = FolderWatcher::new(path, &changed);
-        Self { folder, sender, changed, watcher }
-    }
-
     async fn run(mut self, options: FollowOptions) {
         let mut settle = Settle::new(options.quiet, options.limit);
-        // What changed between the first reading and the watch would be missed otherwise.
-        settle.note(Instant::now().into_std());
         let mut rescan = Instant::now() + options.rescan;
         loop {
             let wake = settle.deadline().map_or(rescan, Instant::from_std);
@@ -116,8 +109,7 @@ impl Follower {
                 Err(_cancelled) => return None,
             },
         };
-        let mut update = this.folder.current().clone();
-        update.warnings.extend(this.watcher.trouble.clone());
+        let update = in_force(&this.folder, &this.watcher);
         this.sender.send_if_modified(|current| {
             let changed =
                 current.warnings != update.warnings || !Arc::ptr_eq(&current.snapshot, &update.snapshot);
@@ -128,4 +120,10 @@ impl Follower {
         });
         Some(this)
     }
+}
+
+fn in_force(folder: &ManifestDir, watcher: &FolderWatcher) -> Update {
+    let mut update = folder.current().clone();
+    update.warnings.extend(watcher.trouble.clone());
+    update
 }

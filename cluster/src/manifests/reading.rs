@@ -82,3 +82,24 @@ impl Stamp {
         changed.and_then(|time| now.duration_since(time).ok()).is_some_and(|age| age > CLOCK_TICK)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_again_until_its_time_proves_that_it_is_unchanged() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.yaml");
+        fs::write(&file, "x").unwrap();
+        let changed = UNIX_EPOCH + Duration::from_secs(fs::metadata(&file).unwrap().ctime().unsigned_abs());
+        let check = |age_s: u64, expected: bool| {
+            let (_, first) = Reading::of(&file, None, changed + Duration::from_secs(age_s)).unwrap().unwrap();
+            let second = Reading::of(&file, Some(&first), changed).unwrap();
+            assert_eq!(second.is_some(), expected, "read {age_s} s after its last change");
+        };
+        check(0, true);
+        check(2, true);
+        check(3, false);
+    }
+}

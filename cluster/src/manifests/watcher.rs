@@ -21,8 +21,10 @@ pub(super) struct FolderWatcher {
 
 impl FolderWatcher {
     /// Begins to watch; each change of the folder wakes `changed`.
-    pub(super) fn new(dir: PathBuf, changed: &Arc<Notify>) -> Self {
+    pub(super) fn new(dir: &Path, changed: &Arc<Notify>) -> Self {
         let changed = Arc::clone(changed);
+        // The kernel's events carry absolute paths.
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         let folder = dir.clone();
         let inner = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_err() || event.is_ok_and(|event| matters(&event, &folder)) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use seaway_cluster::Service;
+use seaway_cluster::{Service, convert};
 
 use super::{check_left_out, read};
 
@@ -213,4 +213,20 @@ fn what_the_api_server_would_refuse_is_left_out_as_a_whole() {
 fn one_port_number_in_two_protocols_is_two_ports() {
     let ports = "ports: [{port: 53, name: a}, {port: 53, name: b, protocol: UDP}, {port: 53, name: c, protocol: SCTP}]";
     check(ports, |s| s.ports.iter().map(|port| port.protocol).collect::<Vec<_>>(), "[Tcp, Udp, Sctp]");
+}
+
+/// An object as the API server hands it out; nothing is defaulted.
+#[test]
+fn without_families_only_the_first_cluster_ip_counts() {
+    let check = |families: &[&str], expected: &str| {
+        let object = serde_json::json!({
+            "metadata": {"name": "a", "namespace": "n"},
+            "spec": {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"], "ipFamilies": families},
+        });
+        let service = convert::service(&serde_json::from_value(object).unwrap(), &mut Vec::new()).unwrap();
+        assert_eq!(format!("{:?}", service.cluster_ips), expected, "{families:?}");
+    };
+    check(&[], "[10.0.0.1]");
+    check(&["IPv4"], "[10.0.0.1]");
+    check(&["IPv4", "IPv6"], "[10.0.0.1, fd00::1]");
 }

@@ -100,7 +100,8 @@ proptest! {
         }
         let (snapshot, warnings) = Snapshot::from_manifests(&(text + &service("b", 2) + &service("c", 3)));
         let found = services(&snapshot);
-        prop_assert!(found.ends_with("b:2 c:3"), "{}", found);
+        // What is left of the first, if anything, may have got another name.
+        prop_assert!(found.contains("b:2 c:3"), "{}", found);
         prop_assert!(warnings.is_sorted());
     }
 }
