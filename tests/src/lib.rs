@@ -1,1 +1,3 @@
 //! Tests across crates: scripts, packets, namespaces.
+
+#![forbid(unsafe_code)]
