@@ -6,6 +6,7 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+#![expect(clippy::cast_possible_truncation, reason = "sums are folded by it, and sizes are small constants")]
 
 mod addr;
 mod backend;

@@ -21,10 +21,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ),
     ("seaway-lab", &[]),
     ("seaway-apf", &[]),
-    (
-        "seaway-harness",
-        &["seaway-cluster", "seaway-common", "seaway-dataplane", "seaway-ebpf", "seaway-lab"],
-    ),
+    ("seaway-harness", &["seaway-cluster", "seaway-common", "seaway-dataplane", "seaway-ebpf", "seaway-lab"]),
     ("seaway-tests", ANY),
     ("seaway-benches", ANY),
 ];
@@ -44,7 +41,8 @@ const OWNERS: [(&str, &[&str]); 8] = [
 ];
 
 /// Names of files that say nothing.
-const EMPTY_NAMES: [&str; 7] = ["utils.rs", "util.rs", "helpers.rs", "misc.rs", "manager.rs", "types.rs", "mod.rs"];
+const EMPTY_NAMES: [&str; 7] =
+    ["utils.rs", "util.rs", "helpers.rs", "misc.rs", "manager.rs", "types.rs", "mod.rs"];
 
 /// Crates in which unsafe code is allowed, where a reason is given.
 const UNSAFE: [&str; 2] = ["dataplane/", "ebpf/"];
@@ -55,7 +53,8 @@ fn arrows_between_crates_are_those_of_the_architecture() {
     let ours: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
     let mut wrong = Vec::new();
     for package in &metadata.packages {
-        let allowed = ARROWS.iter().find(|(name, _)| package.name.as_str() == *name).map_or(&[][..], |(_, to)| to);
+        let allowed =
+            ARROWS.iter().find(|(name, _)| package.name.as_str() == *name).map_or(&[][..], |(_, to)| to);
         for dependency in needed(package) {
             let permitted = allowed.contains(&dependency) || allowed == ANY;
             if ours.contains(dependency) && !permitted {
@@ -99,7 +98,8 @@ fn file_names_say_what_is_inside() {
 
 #[test]
 fn unsafe_code_is_forbidden_outside_of_the_kernel_facing_crates() {
-    let roots = sources().into_iter().filter(|file| file.ends_with("src/lib.rs") || file.ends_with("src/main.rs"));
+    let roots =
+        sources().into_iter().filter(|file| file.ends_with("src/lib.rs") || file.ends_with("src/main.rs"));
     let checked = roots.filter(|file| !UNSAFE.iter().any(|folder| file.starts_with(folder)));
     let wrong: Vec<String> = checked.filter(|file| !read(file).contains("#![forbid(unsafe_code)]")).collect();
     assert_eq!(wrong, [""; 0]);
@@ -120,7 +120,8 @@ fn needed(package: &Package) -> impl Iterator<Item = &str> {
 }
 
 fn sources() -> Vec<String> {
-    let listed = workspace::output(Command::new("git").args(["ls-files", "*.rs"])).expect("git lists the files");
+    let listed =
+        workspace::output(Command::new("git").args(["ls-files", "*.rs"])).expect("git lists the files");
     listed.lines().map(str::to_owned).collect()
 }
 
