@@ -82,12 +82,22 @@ fn feed<'a>(row: &Row, packet: &'a [u8]) -> Feed<'a> {
 /// Two services of ten backends, one a family, for TCP and UDP.
 fn install(maps: &mut KernelMaps) -> Result<()> {
     let mut id = 0;
-    for (service, (vip, proto)) in (0u32..).zip([("10.96.0.80", proto::TCP), ("10.96.0.80", proto::UDP), ("fd96::80", proto::TCP)]) {
+    for (service, (vip, proto)) in
+        (0u32..).zip([("10.96.0.80", proto::TCP), ("10.96.0.80", proto::UDP), ("fd96::80", proto::TCP)])
+    {
         let cluster = Slice { offset: service * BACKENDS, len: BACKENDS };
         let mut ids = Vec::new();
         for host in 0..BACKENDS {
-            let addr: IpAddr = if vip.contains(':') { format!("fd77::{host:x}") } else { format!("10.77.0.{host}") }.parse()?;
-            let value = BackendValue { addr: addr.into(), port: Be16::new(8080), proto, flags: BACKEND_SERVING, service };
+            let addr: IpAddr =
+                if vip.contains(':') { format!("fd77::{host:x}") } else { format!("10.77.0.{host}") }
+                    .parse()?;
+            let value = BackendValue {
+                addr: addr.into(),
+                port: Be16::new(8080),
+                proto,
+                flags: BACKEND_SERVING,
+                service,
+            };
             maps.put_backend(id, &value)?;
             ids.push(id);
             id += 1;
@@ -101,10 +111,19 @@ fn install(maps: &mut KernelMaps) -> Result<()> {
 }
 
 fn rows() -> Vec<Row> {
-    let row = |name, packet: Vec<u8>, flows, balancer, v4| {
-        Row { name, packet, flows, balancer, v4, opener: None, nanos: Vec::new() }
+    let row = |name, packet: Vec<u8>, flows, balancer, v4| Row {
+        name,
+        packet,
+        flows,
+        balancer,
+        v4,
+        opener: None,
+        nanos: Vec::new(),
     };
-    let established = |name, flows| Row { opener: Some(tcp(80, 1, true)), ..row(name, tcp(80, 1, false), flows, true, true) };
+    let established = |name, flows| Row {
+        opener: Some(tcp(80, 1, true)),
+        ..row(name, tcp(80, 1, false), flows, true, true)
+    };
     vec![
         row("harness", tcp(80, 1, false), 1, false, true),
         row("pass-through", tcp(81, 1, false), 1, true, true),
@@ -119,21 +138,30 @@ fn rows() -> Vec<Row> {
 }
 
 fn tcp(port: u16, net: u8, syn: bool) -> Vec<u8> {
-    let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4([192, net, 0, 0], [10, 96, 0, 80], 64);
+    let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4(
+        [192, net, 0, 0],
+        [10, 96, 0, 80],
+        64,
+    );
     let tcp = ip.tcp(1024, port, 1, 65535);
     written(if syn { tcp.syn() } else { tcp.ack(1) })
 }
 
 fn tcp6(syn: bool) -> Vec<u8> {
     let vip = "fd96::80".parse::<std::net::Ipv6Addr>().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED).octets();
-    let client = "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED).octets();
+    let client =
+        "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED).octets();
     let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv6(client, vip, 64);
     let tcp = ip.tcp(1024, 80, 1, 65535);
     written(if syn { tcp.syn() } else { tcp.ack(1) })
 }
 
 fn udp() -> Vec<u8> {
-    let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4([192, 3, 0, 0], [10, 96, 0, 80], 64);
+    let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4(
+        [192, 3, 0, 0],
+        [10, 96, 0, 80],
+        64,
+    );
     let mut packet = Vec::new();
     ip.udp(1024, 80).write(&mut packet, &[0; 64]).expect("memory takes any packet");
     packet
@@ -147,7 +175,13 @@ fn written(builder: etherparse::PacketBuilderStep<etherparse::TcpHeader>) -> Vec
 
 fn table(rows: &mut [Row]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["PACKET", "NS MEDIAN", "NS MIN", "NS MAX", "NET OF HARNESS"]);
+    table.load_style(presets::NOTHING).set_header([
+        "PACKET",
+        "NS MEDIAN",
+        "NS MIN",
+        "NS MAX",
+        "NET OF HARNESS",
+    ]);
     let mut harness = None;
     for row in rows {
         row.nanos.sort_unstable();

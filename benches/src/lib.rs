@@ -1,1 +1,3 @@
 //! Benchmarks, side by side with the peers.
+
+#![forbid(unsafe_code)]

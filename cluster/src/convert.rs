@@ -1,9 +1,10 @@
 //! Kubernetes objects become facts: the one conversion that every source shares.
 //!
-//! Each function takes a typed object and returns the fact, or the [`Warning`] that says why the
+//! Each function takes a typed object and returns the fact, or the [`Warning`](crate::Warning) that says why the
 //! object is left out. Parts that kube-proxy tolerates, such as an external IP that is none, are
 //! left out alone and named in `notes`. Absent fields mean what the API server's defaults make of
-//! them; the few defaults that depend on who wrote the object are in [`defaults`](crate::defaults).
+//! them; the few defaults that depend on who wrote the object are applied
+//! where manifests are read.
 
 mod endpoint_slice;
 mod endpoints;
@@ -11,6 +12,7 @@ mod namespace;
 mod node;
 mod pod;
 mod service;
+mod service_address;
 mod service_port;
 mod subject;
 
@@ -20,7 +22,7 @@ pub use namespace::namespace;
 pub use node::node;
 pub use pod::pod;
 pub use service::service;
-pub(crate) use service::{NO_CLUSTER_IP, cluster_ip_texts};
+pub(crate) use service_address::{NO_CLUSTER_IP, cluster_ip_texts};
 
 use std::sync::Arc;
 

@@ -21,8 +21,12 @@ mod dir;
 mod document;
 mod files;
 mod follow;
+mod header;
 mod object;
+mod reading;
 mod settle;
+mod shape;
+mod watcher;
 
 pub use dir::ManifestDir;
 pub use follow::{FollowOptions, follow};

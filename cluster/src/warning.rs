@@ -1,7 +1,7 @@
 //! Warnings: what was wrong with an input, and where.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Something wrong with one object, document or file. It never stops the others.
 ///
@@ -57,10 +57,36 @@ pub enum Kind {
 }
 
 impl Warning {
+    /// A warning about a file or document, where it is not about one object.
+    pub(crate) fn of_place(place: Place, problem: impl Into<String>) -> Self {
+        Self { place: Some(place), object: None, field: String::new(), problem: problem.into() }
+    }
+
     /// The same warning, found at `place`.
     #[must_use]
     pub fn at(self, place: Place) -> Self {
         Self { place: Some(place), ..self }
+    }
+}
+
+impl Place {
+    /// A file or folder as a whole.
+    pub(crate) fn whole(file: &Path) -> Self {
+        Self { file: file.to_owned(), document: 0, line: 0 }
+    }
+}
+
+impl Kind {
+    /// The kind as manifests spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::Node => "Node",
+            Self::Pod => "Pod",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Endpoints => "Endpoints",
+        }
     }
 }
 
@@ -109,13 +135,6 @@ impl fmt::Display for ObjectId {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Namespace => "Namespace",
-            Self::Node => "Node",
-            Self::Pod => "Pod",
-            Self::Service => "Service",
-            Self::EndpointSlice => "EndpointSlice",
-            Self::Endpoints => "Endpoints",
-        })
+        f.write_str(self.as_str())
     }
 }

@@ -6,6 +6,7 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+#![expect(clippy::cast_possible_truncation, reason = "sums are folded by it, and sizes are small constants")]
 
 mod addr;
 mod backend;
@@ -31,7 +32,9 @@ pub use flow::{
 };
 pub use map::{Capacities, MapName, Meta};
 pub use reason::Reason;
-pub use service::{NAME_LEN, NameValue, SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, ServiceKey, ServiceValue};
+pub use service::{
+    NAME_LEN, NameValue, SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, ServiceKey, ServiceValue,
+};
 pub use slot::{SLOTS_PER_VALUE, Slice, SlotValue};
 pub use socket::{
     SOCKET_CHAIN_MAX, SOCKET_HEAD, SOCKET_PEER, SOCKET_TARGET, SocketKey, SocketRef, SocketValue,

@@ -147,7 +147,8 @@ pub fn retain_interfaces(links: &Path, wanted: &[String]) -> Result<Vec<String>,
     let mut gone = Vec::new();
     for entry in fs::read_dir(links).map_err(|e| pin_error(links, e))? {
         let path = entry.map_err(|e| pin_error(links, e))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(XDP_PREFIX));
+        let name =
+            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(XDP_PREFIX));
         let Some(name) = name.filter(|name| !wanted.iter().any(|keep| keep == name)) else { continue };
         gone.push(name.to_owned());
         fs::remove_file(&path).map_err(|e| pin_error(&path, e))?;

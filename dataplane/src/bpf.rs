@@ -93,6 +93,11 @@ pub(crate) struct LinkInfo {
     _rest: [u64; 6],
 }
 
+/// Size of [`LinkInfo`] in bytes.
+const LINK_INFO_LEN: u32 = 72;
+
+const _: () = assert!(size_of::<LinkInfo>() == LINK_INFO_LEN as usize);
+
 /// Opens a pinned object.
 pub(crate) fn object_get(pin: &Path) -> io::Result<OwnedFd> {
     #[repr(C)]
@@ -124,7 +129,7 @@ pub(crate) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
     let mut found = LinkInfo::zeroed();
     let mut info = Info::zeroed();
     info.bpf_fd = link.as_fd().as_raw_fd().cast_unsigned();
-    info.info_len = size_of::<LinkInfo>() as u32;
+    info.info_len = LINK_INFO_LEN;
     info.info = &raw mut found as u64;
     bpf(OBJ_GET_INFO_BY_FD, &mut info)?;
     Ok(found)
@@ -134,5 +139,5 @@ fn bpf<T: Pod>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_int> {
     // SAFETY: `attr` is plain data of at least the size that the command reads, zero where it is
     // unused; every pointer in it was made by the caller from live memory of the stated length.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as libc::c_int) }
+    libc::c_int::try_from(result).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)
 }

@@ -58,7 +58,8 @@ impl Counters {
     /// # Errors
     /// [`Error`] of the map.
     pub fn reason(&self, reason: Reason) -> Result<u64, Error> {
-        let values = self.reasons.get(&(reason as u32), 0).map_err(|e| error(MapName::Reasons, "lookup", e))?;
+        let values =
+            self.reasons.get(&(reason as u32), 0).map_err(|e| error(MapName::Reasons, "lookup", e))?;
         Ok(values.iter().sum())
     }
 }

@@ -194,7 +194,9 @@ pub fn proto_number(protocol: Protocol) -> u8 {
 
 /// The protocol of an IANA number.
 pub fn protocol_of(number: u8) -> Option<Protocol> {
-    [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().find(|protocol| proto_number(*protocol) == number)
+    [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
+        .into_iter()
+        .find(|protocol| proto_number(*protocol) == number)
 }
 
 /// The ports of one Service, in the families that it has an address of.
@@ -206,7 +208,8 @@ fn ports_of(snapshot: &Snapshot, service: &Service, place: Place<'_>) -> BTreeMa
         for port in &service.ports {
             let key = seaway_cluster::PortKey { name: &port.name, protocol: port.protocol };
             let endpoints = endpoints.get(&key).map(Vec::as_slice).unwrap_or_default();
-            let uses = Uses { cluster: service.uses_cluster(port, family), local: service.uses_local(port, family) };
+            let uses =
+                Uses { cluster: service.uses_cluster(port, family), local: service.uses_local(port, family) };
             let (standings, _) = policy::standings(place, uses, endpoints);
             let list = |wanted: fn(&policy::Standing) -> bool| -> Vec<Target> {
                 let eligible = endpoints.iter().zip(&standings).filter(|(_, standing)| wanted(standing));
@@ -246,7 +249,8 @@ fn target(joined: &seaway_cluster::JoinedEndpoint<'_>, place: Place<'_>) -> Targ
 
 fn flags(service: &Service) -> u32 {
     let flag = |on: bool, bit: u32| if on { bit } else { 0 };
-    flag(service.internal_local(), SERVICE_INTERNAL_LOCAL) | flag(service.external_local(), SERVICE_EXTERNAL_LOCAL)
+    flag(service.internal_local(), SERVICE_INTERNAL_LOCAL)
+        | flag(service.external_local(), SERVICE_EXTERNAL_LOCAL)
 }
 
 fn affinity_s(service: &Service) -> u32 {

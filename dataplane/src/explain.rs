@@ -80,7 +80,8 @@ pub fn explain(
     let zone = snapshot.nodes.get(node).and_then(|node| node.zone.as_deref()).unwrap_or_default();
     let place = Place { node, zone };
     let endpoints = snapshot.endpoints_of(&service.name, port, key.family);
-    let uses = Uses { cluster: service.uses_cluster(port, key.family), local: service.uses_local(port, key.family) };
+    let uses =
+        Uses { cluster: service.uses_cluster(port, key.family), local: service.uses_local(port, key.family) };
     let (standings, topology) = policy::standings(place, uses, &endpoints);
     let local = service.internal_local();
     let candidates: Vec<Candidate> = endpoints
@@ -112,8 +113,11 @@ fn unknown(snapshot: &Snapshot, vip: SocketAddr) -> Error {
     let of_address = |service: &&Service| service.proxied() && service.cluster_ip(family) == Some(vip.ip());
     let service = snapshot.services.values().map(AsRef::as_ref).find(of_address);
     let Some(service) = service else { return Error::UnknownAddress(vip.ip()) };
-    let ports: Vec<String> =
-        service.ports.iter().map(|port| format!("{}/{:?}", port.port, port.protocol).to_lowercase()).collect();
+    let ports: Vec<String> = service
+        .ports
+        .iter()
+        .map(|port| format!("{}/{:?}", port.port, port.protocol).to_lowercase())
+        .collect();
     Error::UnknownPort { addr: vip.ip(), port: vip.port(), known: ports.join(", ") }
 }
 

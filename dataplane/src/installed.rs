@@ -237,7 +237,8 @@ impl Installed {
     /// other entry is as good as that of an unknown service.
     fn read_backends(&mut self, backends: Vec<(u32, BackendValue)>) {
         for (id, mut value) in backends {
-            let taken = self.port_mut(value.service).and_then(|port| port.backends.get(&(value.addr, value.port)));
+            let taken =
+                self.port_mut(value.service).and_then(|port| port.backends.get(&(value.addr, value.port)));
             if taken.is_some() {
                 value.service = UNKNOWN;
             }
@@ -253,10 +254,13 @@ impl Installed {
                 continue;
             }
             let before = self.slices.range(..=Slice { offset: slice.offset, len: u32::MAX }).next_back();
-            let overlaps = before.is_some_and(|(other, _)| other.offset.saturating_add(other.len) > slice.offset)
-                || self.slices.range(slice..).next().is_some_and(|(other, _)| {
-                    slice.offset.saturating_add(slice.len) > other.offset
-                });
+            let overlaps = before
+                .is_some_and(|(other, _)| other.offset.saturating_add(other.len) > slice.offset)
+                || self
+                    .slices
+                    .range(slice..)
+                    .next()
+                    .is_some_and(|(other, _)| slice.offset.saturating_add(slice.len) > other.offset);
             let ids = maps.slots(slice)?;
             if overlaps || ids.len() != slice.len as usize || !slice.offset.is_multiple_of(2) {
                 return Ok(broken);

@@ -7,8 +7,8 @@ use std::path::Path;
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
 use bytemuck::Pod;
 use seaway_common::{
-    ABI_VERSION, BackendValue, Capacities, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, MapName, Meta, NameValue, SLOTS_PER_VALUE,
-    ServiceKey, ServiceValue, Slice, SlotValue,
+    ABI_VERSION, BackendValue, Capacities, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, MapName, Meta,
+    NameValue, SLOTS_PER_VALUE, ServiceKey, ServiceValue, Slice, SlotValue,
 };
 
 use crate::batch;
@@ -61,7 +61,8 @@ impl KernelMaps {
             sockets: size(MapName::Sockets, &sockets)?,
         };
         Ok(Self {
-            meta: Array::try_from(Map::Array(map(MapName::Meta)?)).map_err(|e| error(MapName::Meta, "open", e))?,
+            meta: Array::try_from(Map::Array(map(MapName::Meta)?))
+                .map_err(|e| error(MapName::Meta, "open", e))?,
             services: hash(MapName::Services, services)?,
             names: hash(MapName::Names, names)?,
             slots: memory(MapName::Slots, &slots, capacities.slots / SLOTS_PER_VALUE)?,
@@ -95,7 +96,11 @@ impl KernelMaps {
     /// # Errors
     /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
     pub fn flows(&self) -> Result<Vec<(FlowKey, FlowValue)>, Error> {
-        let v4 = self.all::<FlowKeyV4, FlowValueV4>(MapName::FlowsV4, self.flows_v4.map(), self.capacities.flows_v4)?;
+        let v4 = self.all::<FlowKeyV4, FlowValueV4>(
+            MapName::FlowsV4,
+            self.flows_v4.map(),
+            self.capacities.flows_v4,
+        )?;
         let v6 = self.all(MapName::FlowsV6, self.flows_v6.map(), self.capacities.flows_v6)?;
         Ok(v4.iter().map(|(key, value)| (key.widen(), value.widen())).chain(v6).collect())
     }

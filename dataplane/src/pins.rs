@@ -83,7 +83,8 @@ impl Pins {
     /// # Errors
     /// [`Error::Folder`]
     pub fn remove(self) -> Result<(), Error> {
-        fs::remove_dir_all(&self.folder).map_err(|source| Error::Folder { folder: self.folder.clone(), source })
+        fs::remove_dir_all(&self.folder)
+            .map_err(|source| Error::Folder { folder: self.folder.clone(), source })
     }
 }
 

@@ -124,7 +124,12 @@ pub fn plan<'a>(
 ///
 /// # Errors
 /// The first map operation that fails; the steps before it are in force.
-pub fn apply(steps: &[Step], maps: &mut impl Maps, installed: &mut Installed, now_ms: u64) -> Result<usize, Error> {
+pub fn apply(
+    steps: &[Step],
+    maps: &mut impl Maps,
+    installed: &mut Installed,
+    now_ms: u64,
+) -> Result<usize, Error> {
     for step in steps {
         match step {
             Step::Name { id, key } => maps.put_name(*id, &name_of(key))?,
@@ -135,7 +140,11 @@ pub fn apply(steps: &[Step], maps: &mut impl Maps, installed: &mut Installed, no
             Step::ClearBackend { id } => maps.put_backend(*id, &BackendValue::default())?,
             Step::PurgeFlows { backends } => {
                 let flows = maps.purge_flows(backends)?;
-                tracing::debug!(flows, backends = backends.len(), "removed UDP flows of endpoints that are gone");
+                tracing::debug!(
+                    flows,
+                    backends = backends.len(),
+                    "removed UDP flows of endpoints that are gone"
+                );
             }
             Step::RemoveName { id } => maps.remove_name(*id)?,
         }
@@ -150,7 +159,13 @@ struct Made {
 }
 
 /// The steps that bring a port's frontends to what they should be.
-fn make(desired: &Desired, installed: &mut Installed, key: &PortKey, port: &Port, now_ms: u64) -> Result<Made, Full> {
+fn make(
+    desired: &Desired,
+    installed: &mut Installed,
+    key: &PortKey,
+    port: &Port,
+    now_ms: u64,
+) -> Result<Made, Full> {
     let mut prepare = Vec::new();
     let known = installed.port(key).cloned();
     let mut taken = Taken::default();
@@ -172,7 +187,10 @@ fn make(desired: &Desired, installed: &mut Installed, key: &PortKey, port: &Port
         .collect();
     let switch = stale
         .into_iter()
-        .map(|key| Step::Frontend { key, value: ServiceValue { generation: installed.next_generation(), ..value } })
+        .map(|key| Step::Frontend {
+            key,
+            value: ServiceValue { generation: installed.next_generation(), ..value },
+        })
         .collect();
     Ok(Made { prepare, switch })
 }
@@ -191,7 +209,8 @@ fn build(
     let service = match known {
         Some(port) => port.id,
         None => {
-            let id = installed.services.take(now_ms).ok_or_else(|| full("service ports", "services-max", 1))?;
+            let id =
+                installed.services.take(now_ms).ok_or_else(|| full("service ports", "services-max", 1))?;
             taken.services.push(id);
             prepare.push(Step::Name { id, key: key.clone() });
             id

@@ -64,7 +64,11 @@ pub struct Standing {
 }
 
 /// The standing of every endpoint, in their order, and the topology that was applied.
-pub fn standings(place: Place<'_>, uses: Uses, endpoints: &[JoinedEndpoint<'_>]) -> (Vec<Standing>, Topology) {
+pub fn standings(
+    place: Place<'_>,
+    uses: Uses,
+    endpoints: &[JoinedEndpoint<'_>],
+) -> (Vec<Standing>, Topology) {
     let topology = topology(place, endpoints);
     let on_node = |endpoint: &Endpoint| is_local(place, endpoint);
     let any = |wanted: &dyn Fn(&Endpoint) -> bool| endpoints.iter().any(|joined| wanted(joined.endpoint));
@@ -101,12 +105,16 @@ fn topology(place: Place<'_>, endpoints: &[JoinedEndpoint<'_>]) -> Topology {
     };
     let names = |list: &[std::sync::Arc<str>], name: &str| list.iter().any(|entry| **entry == *name);
     if !place.node.is_empty()
-        && complete(&|endpoint| !endpoint.hints.nodes.is_empty(), &|endpoint| names(&endpoint.hints.nodes, place.node))
+        && complete(&|endpoint| !endpoint.hints.nodes.is_empty(), &|endpoint| {
+            names(&endpoint.hints.nodes, place.node)
+        })
     {
         return Topology::SameNode;
     }
     if !place.zone.is_empty()
-        && complete(&|endpoint| !endpoint.hints.zones.is_empty(), &|endpoint| names(&endpoint.hints.zones, place.zone))
+        && complete(&|endpoint| !endpoint.hints.zones.is_empty(), &|endpoint| {
+            names(&endpoint.hints.zones, place.zone)
+        })
     {
         return Topology::SameZone;
     }

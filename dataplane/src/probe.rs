@@ -34,7 +34,9 @@ pub enum Error {
         found: String,
     },
     /// The kernel was built without something.
-    #[error("this kernel does not support {0}; it needs CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_XDP_SOCKETS")]
+    #[error(
+        "this kernel does not support {0}; it needs CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_XDP_SOCKETS"
+    )]
     Missing(&'static str),
 }
 
@@ -56,7 +58,8 @@ impl Probe {
         };
         supported(ProgramType::Xdp, "XDP programs")?;
         supported(ProgramType::CgroupSockAddr, "cgroup socket address programs")?;
-        let set_retval = is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval).unwrap_or(false);
+        let set_retval =
+            is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval).unwrap_or(false);
         Ok(Self { kernel: release, ticks_per_s: ticks_per_s(), set_retval })
     }
 }

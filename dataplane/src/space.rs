@@ -104,7 +104,9 @@ impl Ranges {
     pub fn hold_as(&mut self, before: &Self) {
         for (until, offset, len) in &before.held {
             let around = self.by_offset.range(..=*offset).next_back().map(|(start, len)| (*start, *len));
-            let Some((start, free)) = around.filter(|(start, free)| start + free >= offset + len) else { continue };
+            let Some((start, free)) = around.filter(|(start, free)| start + free >= offset + len) else {
+                continue;
+            };
             self.remove(start, free);
             self.insert(start, offset - start);
             self.insert(offset + len, start + free - offset - len);

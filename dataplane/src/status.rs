@@ -66,6 +66,14 @@ impl Status {
         Ok(serde_json::from_slice(&fs::read(folder.join(FILE))?)?)
     }
 
+    /// Removes the file.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn remove(folder: &Path) -> io::Result<()> {
+        fs::remove_file(folder.join(FILE))
+    }
+
     /// Whether the process that wrote the file still runs.
     pub fn alive(&self) -> bool {
         Path::new("/proc").join(self.pid.to_string()).exists()

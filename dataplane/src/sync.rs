@@ -78,7 +78,7 @@ impl<M: Maps> Sync<M> {
     /// Deals with an event at a time given in milliseconds of any steady clock.
     pub fn handle(&mut self, event: Event, now_ms: u64) -> Outcome {
         match event {
-            Event::Facts(snapshot) => self.facts(snapshot, now_ms),
+            Event::Facts(snapshot) => self.facts(&snapshot, now_ms),
             Event::Retry | Event::Audit if self.snapshot.is_some() => self.reread(now_ms),
             Event::Retry | Event::Audit | Event::Stop => Outcome::default(),
         }
@@ -99,14 +99,14 @@ impl<M: Maps> Sync<M> {
         &self.maps
     }
 
-    fn facts(&mut self, snapshot: Arc<Snapshot>, now_ms: u64) -> Outcome {
-        if says_nothing(&snapshot) {
+    fn facts(&mut self, snapshot: &Arc<Snapshot>, now_ms: u64) -> Outcome {
+        if says_nothing(snapshot) {
             return Outcome { ignored_empty: true, ..Outcome::default() };
         }
         let first = self.snapshot.is_none();
-        let before = self.snapshot.replace(Arc::clone(&snapshot)).unwrap_or_default();
-        let changed = changed_services(&before, &snapshot, &self.node);
-        let mut ports = self.desired.update(&snapshot, &self.node, &changed);
+        let before = self.snapshot.replace(Arc::clone(snapshot)).unwrap_or_default();
+        let changed = changed_services(&before, snapshot, &self.node);
+        let mut ports = self.desired.update(snapshot, &self.node, &changed);
         if first {
             // Whatever an earlier agent left and nobody wants any more.
             ports.extend(self.installed.keys().cloned());

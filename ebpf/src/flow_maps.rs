@@ -31,6 +31,12 @@ impl Flows for FlowsV4 {
         let (key, value) = (FlowKeyV4::narrow(key), FlowValueV4::narrow(value));
         FLOWS_V4.insert(key, value, u64::from(BPF_ANY)).map_err(|_| Reason::FlowsFull)
     }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey) {
+        // The only failure is that the LRU took the entry first, which is as good.
+        let _gone = FLOWS_V4.remove(FlowKeyV4::narrow(key));
+    }
 }
 
 impl Flows for FlowsV6 {
@@ -44,6 +50,12 @@ impl Flows for FlowsV6 {
     #[inline(always)]
     fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason> {
         FLOWS_V6.insert(key, value, u64::from(BPF_ANY)).map_err(|_| Reason::FlowsFull)
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey) {
+        // As above.
+        let _gone = FLOWS_V6.remove(key);
     }
 }
 

@@ -102,6 +102,12 @@ impl Headers {
         self.tcp_flags & (SYN | ACK | RST | FIN) == SYN
     }
 
+    /// The answer to a SYN.
+    #[inline(always)]
+    pub(crate) fn accepts(&self) -> bool {
+        self.tcp_flags & (SYN | ACK) == SYN | ACK
+    }
+
     /// A FIN or RST, after which the connection ends.
     #[inline(always)]
     pub(crate) fn closes(&self) -> bool {
@@ -192,11 +198,8 @@ fn transport<P: Packet>(
     l4_len: usize,
     v4: bool,
 ) -> Result<Headers, Reason> {
-    let (least, tcp_flags) = if proto == proto::TCP {
-        (TCP_LEN, packet.read::<u8>(l4 + TCP_FLAGS)?)
-    } else {
-        (UDP_LEN, 0)
-    };
+    let (least, tcp_flags) =
+        if proto == proto::TCP { (TCP_LEN, packet.read::<u8>(l4 + TCP_FLAGS)?) } else { (UDP_LEN, 0) };
     if l4_len < least {
         return Err(Reason::BadHeader);
     }

@@ -4,12 +4,11 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_set_retval};
 use seaway_common::{
-    BackendValue, Reason, SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey,
-    SocketValue,
+    BackendValue, Reason, SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey, SocketValue,
 };
 
-use crate::maps::{BACKEND_COUNTERS, BACKENDS, REASONS, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS};
 use crate::Tables;
+use crate::maps::{BACKEND_COUNTERS, BACKENDS, REASONS, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS};
 
 /// Set by user space before loading: the kernel has `bpf_set_retval` (5.18). The verifier takes
 /// it for a constant and removes the call where it is 0.

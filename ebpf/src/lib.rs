@@ -5,7 +5,10 @@
 //! the modules that exist for the BPF target only.
 
 #![cfg_attr(target_arch = "bpf", no_std, feature(asm_experimental_arch))]
-#![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "packets, map values and contexts are raw memory"))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(unsafe_code, reason = "packets, map values and contexts are raw memory")
+)]
 
 mod headers;
 mod packet;

@@ -13,7 +13,8 @@ mod programs {
     use aya_ebpf::programs::{SockAddrContext, SockContext, XdpContext};
     use seaway_common::Reason;
     use seaway_ebpf::{
-        FlowsV4, FlowsV6, KernelTables, SockAddr4, SockAddr6, Verdict, XdpPacket, cookie_of, count, refuse, socket, translate,
+        FlowsV4, FlowsV6, KernelTables, SockAddr4, SockAddr6, Verdict, XdpPacket, cookie_of, count, refuse,
+        socket, translate,
     };
 
     /// What the cgroup hooks return to let a call go on.

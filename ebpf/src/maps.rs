@@ -21,8 +21,8 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use seaway_common::{
-    BackendCounters, BackendValue, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Meta, NameValue, Reason, ServiceCounters, ServiceKey,
-    ServiceValue, SlotValue, SocketKey, SocketValue,
+    BackendCounters, BackendValue, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Meta, NameValue, Reason,
+    ServiceCounters, ServiceKey, ServiceValue, SlotValue, SocketKey, SocketValue,
 };
 
 #[map]

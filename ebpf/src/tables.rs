@@ -56,6 +56,9 @@ pub trait Flows {
     /// # Errors
     /// [`Reason::FlowsFull`]
     fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason>;
+
+    /// Removes a flow entry, if it is there.
+    fn remove_flow(&self, key: &FlowKey);
 }
 
 /// One flow entry, read and changed in place: programs have little stack for copies.

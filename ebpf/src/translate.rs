@@ -11,7 +11,8 @@
 //! ```
 
 use seaway_common::{
-    BACKEND_SERVING, BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, Reason, ServiceKey, ServiceValue, proto,
+    BACKEND_SERVING, BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, Reason,
+    ServiceKey, ServiceValue, proto,
 };
 
 use crate::headers::{Headers, Network, network, parse_v4, parse_v6};
@@ -60,7 +61,14 @@ fn translate_headers<P: Packet, T: Tables, F: Flows>(
     tables: &T,
     flows: &F,
 ) -> Result<Verdict, Reason> {
-    let flow = match flows.flow(&headers.key) {
+    let known = flows.flow(&headers.key);
+    if headers.accepts() && known.as_ref().is_some_and(|flow| flow.state() & FLOW_CLOSING != 0) {
+        // The flow has ended, so this answers a client that went to the backend itself from the
+        // same port. The old entries would catch its packets.
+        forget(&headers.key, flows);
+        return Ok(Verdict::NotOurs);
+    }
+    let flow = match known {
         // A SYN on a closing flow starts another one.
         Some(flow) if !headers.opens() || flow.state() & FLOW_CLOSING == 0 => {
             track(headers, &flow, tables, flows)?;
@@ -85,7 +93,12 @@ fn translate_headers<P: Packet, T: Tables, F: Flows>(
 /// Brings a flow's state up to date with a packet of it. An entry that was last touched more than
 /// a second ago is touched together with its pair, so that the LRU sees both halves in use.
 #[inline(always)]
-fn track<T: Tables, F: Flows>(headers: &Headers, flow: &F::Flow, tables: &T, flows: &F) -> Result<(), Reason> {
+fn track<T: Tables, F: Flows>(
+    headers: &Headers,
+    flow: &F::Flow,
+    tables: &T,
+    flows: &F,
+) -> Result<(), Reason> {
     let value = flow.get();
     let mut state = value.state;
     if state & FLOW_FORWARD == 0 {
@@ -108,7 +121,13 @@ fn track<T: Tables, F: Flows>(headers: &Headers, flow: &F::Flow, tables: &T, flo
 /// Not inlined, like [`start_flow`]: both are rare, and each needs a good part of the 512 bytes of
 /// stack that a program and the functions it is in have together.
 #[inline(never)]
-fn refresh_pair<F: Flows>(key: &FlowKey, flow: &F::Flow, state: u32, now: u64, flows: &F) -> Result<(), Reason> {
+fn refresh_pair<F: Flows>(
+    key: &FlowKey,
+    flow: &F::Flow,
+    state: u32,
+    now: u64,
+    flows: &F,
+) -> Result<(), Reason> {
     let value = flow.get();
     let pair_key = value.to.reply_key(key.proto);
     if let Some(pair) = flows.flow(&pair_key) {
@@ -119,6 +138,16 @@ fn refresh_pair<F: Flows>(key: &FlowKey, flow: &F::Flow, state: u32, now: u64, f
     }
     let pair = FlowValue { to: value.to.undo(key), state, last_seen: now, ..value };
     flows.put_flow(&pair_key, &pair)
+}
+
+/// Removes both entries of a flow.
+#[inline(never)]
+fn forget<F: Flows>(key: &FlowKey, flows: &F) {
+    if let Some(flow) = flows.flow(key) {
+        let pair_key = flow.get().to.reply_key(key.proto);
+        flows.remove_flow(&pair_key);
+    }
+    flows.remove_flow(key);
 }
 
 /// Starts a flow if the packet is for a service, and says whether it is.
@@ -137,7 +166,12 @@ fn start_flow<T: Tables, F: Flows>(headers: &Headers, tables: &T, flows: &F) -> 
 
 /// Chooses a backend and writes both entries of the flow.
 #[inline(always)]
-fn place<T: Tables, F: Flows>(key: &FlowKey, service: &ServiceValue, tables: &T, flows: &F) -> Result<(), Reason> {
+fn place<T: Tables, F: Flows>(
+    key: &FlowKey,
+    service: &ServiceValue,
+    tables: &T,
+    flows: &F,
+) -> Result<(), Reason> {
     let mut tries = 0;
     while tries < COLLISION_TRIES {
         tries += 1;
@@ -147,12 +181,7 @@ fn place<T: Tables, F: Flows>(key: &FlowKey, service: &ServiceValue, tables: &T,
         if flows.flow(&reply_key).is_some_and(|reply| belongs_to_another(&reply.get(), key)) {
             continue;
         }
-        let mut value = FlowValue {
-            to: to.undo(key),
-            backend: id,
-            state: 0,
-            last_seen: tables.now(),
-        };
+        let mut value = FlowValue { to: to.undo(key), backend: id, state: 0, last_seen: tables.now() };
         flows.put_flow(&reply_key, &value)?;
         // The opposite of the opposite: one copy on the stack instead of two.
         value.to = value.to.undo(&reply_key);

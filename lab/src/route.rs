@@ -24,6 +24,7 @@ pub struct Route {
     link: Option<String>,
     onlink: bool,
     table: Option<u32>,
+    source: Option<IpAddr>,
 }
 
 impl Route {
@@ -31,7 +32,15 @@ impl Route {
     #[must_use]
     pub fn to(destination: impl Into<IpNet>) -> Self {
         let destination = destination.into();
-        Self { destination, kind: RouteType::Unicast, gateway: None, link: None, onlink: false, table: None }
+        Self {
+            destination,
+            kind: RouteType::Unicast,
+            gateway: None,
+            link: None,
+            onlink: false,
+            table: None,
+            source: None,
+        }
     }
 
     /// The default route of the gateway's family through `gateway`.
@@ -83,6 +92,12 @@ impl Route {
         Self { table: Some(table), ..self }
     }
 
+    /// From this address, where a program does not choose one.
+    #[must_use]
+    pub fn source(self, source: IpAddr) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
     async fn message(&self, handle: &Handle) -> Result<RouteMessage, rtnetlink::Error> {
         let mut builder = RouteMessageBuilder::<IpAddr>::new().kind(self.kind);
         let (address, length) = (self.destination.network(), self.destination.prefix_len());
@@ -97,6 +112,9 @@ impl Route {
         }
         if let Some(link) = &self.link {
             builder = builder.output_interface(netlink::link_index(handle, link).await?);
+        }
+        if let Some(source) = self.source {
+            builder = builder.pref_source(source).map_err(invalid)?;
         }
         if let Some(table) = self.table {
             builder = builder.table_id(table);

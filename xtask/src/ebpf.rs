@@ -49,7 +49,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         fs::write(folder.join("built-from.txt"), origin)?;
         return Ok(());
     }
-    let recorded = fs::read_to_string(folder.join("built-from.txt")).context("dataplane/object/built-from.txt")?;
+    let recorded =
+        fs::read_to_string(folder.join("built-from.txt")).context("dataplane/object/built-from.txt")?;
     ensure!(
         recorded == origin,
         "the committed objects were built from something else; run `cargo xtask ebpf` with the same tools.\n\
@@ -146,7 +147,8 @@ fn library() -> Result<PathBuf> {
 
 /// Flags that give the same bytes in every folder and on every host.
 fn rustflags(library: &Path) -> Result<Vec<String>> {
-    let cargo_home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|h| format!("{h}/.cargo")));
+    let cargo_home =
+        std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|h| format!("{h}/.cargo")));
     let registry = Path::new(&cargo_home.context("neither CARGO_HOME nor HOME is set")?).join("registry/src");
     let mut flags = vec![
         "-Cdebuginfo=2".to_owned(),
@@ -154,7 +156,8 @@ fn rustflags(library: &Path) -> Result<Vec<String>> {
         // 32-bit arithmetic and jumps: kernel 5.1 and newer.
         "-Ctarget-cpu=v3".to_owned(),
     ];
-    let mut remap = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    let mut remap =
+        |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     remap(workspace::root(), "/seaway");
     remap(library, "/rust/library");
     for index in fs::read_dir(registry).context("no crates have been downloaded yet")? {

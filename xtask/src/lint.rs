@@ -9,6 +9,7 @@ use crate::workspace;
 /// Fails on the first finding.
 pub(crate) fn run() -> Result<()> {
     workspace::run(Command::new("cargo").args(["fmt", "--all", "--check"]))?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"];
+    let clippy =
+        ["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"];
     workspace::run(Command::new("cargo").args(clippy))
 }

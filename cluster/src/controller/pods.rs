@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::{
     AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Node, ObjectName, Pod, Service, ServicePort,
-    Snapshot, TargetPort,
+    Snapshot, TargetPort, TrafficDistribution,
 };
 
 /// The Pods that can be endpoints, by namespace, and the Nodes they run on.
@@ -44,7 +44,7 @@ impl<'a> PodIndex<'a> {
                     family: *family,
                     ports: endpoint_ports(service, &resolved),
                     endpoints: Vec::new(),
-                    headless: service.headless,
+                    headless: service.cluster_ips.is_empty(),
                 });
                 slice.endpoints.push(endpoint);
             }
@@ -55,17 +55,19 @@ impl<'a> PodIndex<'a> {
     fn endpoint(&self, service: &Service, pod: &Pod, family: AddressFamily) -> Option<Endpoint> {
         let address = *pod.addresses.iter().find(|address| AddressFamily::of(**address) == family)?;
         let node = pod.node.as_ref().and_then(|name| self.nodes.get(name));
+        let zone = node.and_then(|node| node.zone.clone());
         let named_by_service = pod.subdomain.as_ref() == Some(&service.name.name);
+        let ready = service.publish_not_ready || (pod.ready && !pod.deleting);
         Some(Endpoint {
             address,
-            ready: service.publish_not_ready || (pod.ready && !pod.deleting),
+            ready,
             serving: pod.ready,
             terminating: pod.deleting,
             node: pod.node.clone(),
-            zone: node.and_then(|node| node.zone.clone()),
+            hints: hints(service, pod, zone.as_ref()).filter(|_| ready).unwrap_or_default(),
+            zone,
             hostname: pod.hostname.clone().filter(|_| named_by_service),
             pod: Some(Arc::clone(&pod.name.name)),
-            hints: Hints::default(),
         })
     }
 }
@@ -81,6 +83,18 @@ fn families(service: &Service, declared: &[AddressFamily]) -> BTreeSet<AddressFa
     } else {
         of_addresses.collect()
     }
+}
+
+/// Each ready endpoint is for its own zone, and with `PreferSameNode` for its own node as well
+/// (KEP-3015). What topology mode `Auto` would spread in proportion to the zones' processors is
+/// left in its zone too: manifests do not tell how many a zone has.
+fn hints(service: &Service, pod: &Pod, zone: Option<&Arc<str>>) -> Option<Hints> {
+    let node =
+        pod.node.as_ref().filter(|_| service.distribution == Some(TrafficDistribution::PreferSameNode));
+    service.distribution.map(|_| Hints {
+        zones: zone.into_iter().cloned().collect(),
+        nodes: node.into_iter().cloned().collect(),
+    })
 }
 
 fn selects(service: &Service, pod: &Pod) -> bool {

@@ -1,24 +1,20 @@
 //! Services.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as corev1;
 
+use super::service_address::{cluster_ips, external_ips, ingress_ips, is_headless, source_ranges};
 use super::service_port::service_ports;
 use super::subject::{Subject, has_label, shared_map};
-use crate::address::{parse_ip, parse_range};
-use crate::{
-    AddressFamily, Kind, Service, ServiceType, SessionAffinity, TrafficDistribution, TrafficPolicy, Warning,
-};
+use crate::{Kind, Service, ServiceType, SessionAffinity, TrafficDistribution, TrafficPolicy, Warning};
 
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+/// The later name of the annotation; while both are set the earlier one counts.
 const TOPOLOGY_MODE_ANNOTATION: &str = "service.kubernetes.io/topology-mode";
+const TOPOLOGY_HINTS_ANNOTATION: &str = "service.kubernetes.io/topology-aware-hints";
 const OWN_ANNOTATIONS: &str = "seaway.io/";
-/// The value of `spec.clusterIP` of a headless Service.
-pub(crate) const NO_CLUSTER_IP: &str = "None";
 const AFFINITY_DEFAULT_S: i32 = 10_800;
 const AFFINITY_MAX_S: i32 = 86_400;
 
@@ -39,7 +35,7 @@ pub fn service(object: &corev1::Service, notes: &mut Vec<Warning>) -> Result<Ser
         cluster_ips: if alias || headless { Vec::new() } else { cluster_ips(&subject, spec)? },
         kind,
         headless,
-        external_ips: subject.addresses(indexed("spec.externalIPs", spec.external_ips.as_deref()), notes),
+        external_ips: external_ips(&subject, spec, notes),
         load_balancer_ips: ingress_ips(&subject, object.status.as_ref(), notes),
         source_ranges: source_ranges(&subject, spec, notes),
         ports: service_ports(&subject, spec.ports.as_deref().unwrap_or_default())?,
@@ -64,21 +60,6 @@ pub fn service(object: &corev1::Service, notes: &mut Vec<Warning>) -> Result<Ser
     })
 }
 
-/// Whether `spec.clusterIP` says that the Service has no virtual address.
-pub(crate) fn is_headless(spec: &corev1::ServiceSpec) -> bool {
-    cluster_ip_texts(spec).first() == Some(&NO_CLUSTER_IP)
-}
-
-/// `clusterIPs`, or what `clusterIP` says where the list is absent.
-pub(crate) fn cluster_ip_texts(spec: &corev1::ServiceSpec) -> Vec<&str> {
-    let listed = spec.cluster_ips.as_deref().unwrap_or_default();
-    if listed.is_empty() {
-        spec.cluster_ip.as_deref().filter(|text| !text.is_empty()).into_iter().collect()
-    } else {
-        listed.iter().map(String::as_str).collect()
-    }
-}
-
 fn service_type(subject: &Subject, spec: &corev1::ServiceSpec) -> Result<ServiceType, Warning> {
     match spec.type_.as_deref().unwrap_or_default() {
         "" | "ClusterIP" => Ok(ServiceType::ClusterIp),
@@ -90,66 +71,6 @@ fn service_type(subject: &Subject, spec: &corev1::ServiceSpec) -> Result<Service
         },
         other => Err(subject.warning("spec.type", format!("{other:?} is not a Service type"))),
     }
-}
-
-/// The cluster IP of each family: the one at the family's place in `ipFamilies`, or, without
-/// families, only `spec.clusterIP` (kube-proxy `GetClusterIPByFamily`).
-fn cluster_ips(subject: &Subject, spec: &corev1::ServiceSpec) -> Result<Vec<IpAddr>, Warning> {
-    let texts = cluster_ip_texts(spec);
-    let single = spec.cluster_ip.as_deref().unwrap_or_default();
-    if !single.is_empty() && texts.first() != Some(&single) {
-        let problem = format!("{:?} is not spec.clusterIP {single:?}, as it must be", texts[0]);
-        return Err(subject.warning("spec.clusterIPs[0]", problem));
-    }
-    let families = spec.ip_families.as_deref().unwrap_or_default();
-    let kept = if families.is_empty() { 1 } else { families.len() };
-    let mut addresses = Vec::new();
-    for (index, text) in texts.into_iter().enumerate().take(kept) {
-        let field = format!("spec.clusterIPs[{index}]");
-        let Some(address) = parse_ip(text) else {
-            return Err(subject.warning(field, format!("{text:?} is not an IP address")));
-        };
-        let family = AddressFamily::of(address);
-        if families.get(index).is_some_and(|declared| declared != family.as_str()) {
-            let problem = format!("{address} is not of the family spec.ipFamilies[{index}] says");
-            return Err(subject.warning(field, problem));
-        }
-        addresses.push(address);
-    }
-    Ok(addresses)
-}
-
-/// Addresses that the proxy has to serve: an absent mode means `VIP`, and every other mode than
-/// that one says that the load balancer answers for itself (KEP-1860).
-fn ingress_ips(
-    subject: &Subject,
-    status: Option<&corev1::ServiceStatus>,
-    notes: &mut Vec<Warning>,
-) -> Vec<IpAddr> {
-    let ingress = status.and_then(|status| status.load_balancer.as_ref()?.ingress.as_deref());
-    let texts = ingress.unwrap_or_default().iter().enumerate().filter_map(|(index, entry)| {
-        let text = entry.ip.as_deref().filter(|text| !text.is_empty())?;
-        let virtual_ip = entry.ip_mode.as_deref().is_none_or(|mode| mode == "VIP");
-        virtual_ip.then(|| (format!("status.loadBalancer.ingress[{index}].ip"), text))
-    });
-    subject.addresses(texts, notes)
-}
-
-fn source_ranges(subject: &Subject, spec: &corev1::ServiceSpec, notes: &mut Vec<Warning>) -> Vec<IpNet> {
-    let mut ranges = Vec::new();
-    for (field, text) in indexed("spec.loadBalancerSourceRanges", spec.load_balancer_source_ranges.as_deref())
-    {
-        match parse_range(text) {
-            Some(range) => ranges.push(range),
-            None => notes.push(subject.warning(
-                field,
-                format!(
-                    "{text:?} is not an address range; left out (with no range left, every source is let in)"
-                ),
-            )),
-        }
-    }
-    ranges
 }
 
 fn affinity(subject: &Subject, spec: &corev1::ServiceSpec) -> Result<SessionAffinity, Warning> {
@@ -189,7 +110,8 @@ fn distribution(
     annotations: Option<&BTreeMap<String, String>>,
     notes: &mut Vec<Warning>,
 ) -> Option<TrafficDistribution> {
-    let mode = annotations.and_then(|all| all.get(TOPOLOGY_MODE_ANNOTATION)).map(String::as_str);
+    let annotation = |name: &str| annotations?.get(name).map(String::as_str);
+    let mode = annotation(TOPOLOGY_HINTS_ANNOTATION).or_else(|| annotation(TOPOLOGY_MODE_ANNOTATION));
     if matches!(mode, Some("Auto" | "auto")) {
         return Some(TrafficDistribution::PreferSameZone);
     }
@@ -209,9 +131,4 @@ fn own_annotations(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<A
     let own = annotations.into_iter().flatten();
     own.filter_map(|(key, value)| Some((key.strip_prefix(OWN_ANNOTATIONS)?.into(), value.as_str().into())))
         .collect()
-}
-
-fn indexed<'a>(field: &str, texts: Option<&'a [String]>) -> impl Iterator<Item = (String, &'a str)> {
-    let texts = texts.unwrap_or_default().iter().enumerate();
-    texts.map(move |(index, text)| (format!("{field}[{index}]"), text.as_str()))
 }

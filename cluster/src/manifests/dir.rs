@@ -1,48 +1,24 @@
 //! A manifest folder on disk: which files changed, and what holds now.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
-use std::hash::{DefaultHasher, Hasher};
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::files::Files;
+use super::reading::Reading;
 use super::{Error, Update};
 use crate::{Place, Snapshot, Warning};
-
-/// The largest file that is read.
-const FILE_BYTES_MAX: u64 = 256 << 20;
-/// A file that changed this shortly before it was read may change again within one tick of the
-/// file system's clock, so its time does not prove that it is unchanged.
-const CLOCK_TICK: Duration = Duration::from_secs(2);
 
 /// A folder of manifests with the state that is in force.
 #[derive(Debug)]
 pub struct ManifestDir {
     dir: PathBuf,
     files: Files,
-    seen: BTreeMap<PathBuf, Seen>,
+    seen: BTreeMap<PathBuf, Reading>,
     update: Update,
-}
-
-/// What a file was when it was last read.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    stamp: Stamp,
-    /// The stamp alone proves that the file is unchanged.
-    settled: bool,
-    digest: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    file: (u64, u64),
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 impl ManifestDir {
@@ -121,11 +97,11 @@ impl ManifestDir {
 
     /// Leaves the snapshot in force and says why.
     fn keep(&mut self, problem: &str) {
-        let place = Place { file: self.dir.clone(), document: 0, line: 0 };
+        let place = Place::whole(&self.dir);
         let problem = format!("the folder {problem}; the last snapshot stays in force");
         let warnings = &mut self.update.warnings;
         warnings.retain(|warning| warning.place.as_ref() != Some(&place));
-        warnings.push(Warning { place: Some(place), object: None, field: String::new(), problem });
+        warnings.push(Warning::of_place(place, problem));
         warnings.sort();
     }
 
@@ -165,41 +141,12 @@ impl ManifestDir {
     }
 
     fn read_file(&mut self, file: &Path, now: SystemTime) -> io::Result<()> {
-        let metadata = fs::metadata(file)?;
-        let stamp = Stamp::of(&metadata);
-        if self.seen.get(file).is_some_and(|seen| seen.settled && seen.stamp == stamp) {
-            return Ok(());
-        }
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        if metadata.len() > FILE_BYTES_MAX {
-            return Err(io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")));
-        }
-        let text = fs::read_to_string(file)?;
-        let mut hasher = DefaultHasher::new();
-        hasher.write(text.as_bytes());
-        let seen = Seen { stamp, settled: is_old(&metadata, now), digest: hasher.finish() };
-        let before = self.seen.insert(file.to_owned(), seen);
-        if before.is_none_or(|before| before.digest != hasher.finish()) {
-            self.files.put(file, &text);
+        if let Some((text, reading)) = Reading::of(file, self.seen.get(file), now)? {
+            let before = self.seen.insert(file.to_owned(), reading);
+            if before.is_none_or(|before| !before.same_text(&reading)) {
+                self.files.put(file, &text);
+            }
         }
         Ok(())
     }
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            file: (metadata.dev(), metadata.ino()),
-            bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
-fn is_old(metadata: &Metadata, now: SystemTime) -> bool {
-    let modified = metadata.modified().ok();
-    modified.and_then(|time| now.duration_since(time).ok()).is_some_and(|age| age > CLOCK_TICK)
 }

@@ -7,6 +7,8 @@ pub(super) struct Document<'a> {
     pub(super) number: usize,
     /// The line of the file at which `text` begins, from 1.
     pub(super) first_line: u64,
+    /// The line of `text` at which its content begins, from 1.
+    pub(super) content_line: u64,
     /// Its text, from its `---` on.
     pub(super) text: &'a str,
 }
@@ -18,7 +20,7 @@ pub(super) struct Document<'a> {
 pub(super) fn documents(text: &str) -> Vec<Document<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
-    let mut current = Document { number: 1, first_line: 1, text: "" };
+    let mut current = Document { number: 1, first_line: 1, content_line: 1, text: "" };
     let mut start = 0;
     let mut end = 0;
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -28,14 +30,18 @@ pub(super) fn documents(text: &str) -> Vec<Document<'_>> {
             let counts = is_separator(current.text) || !is_blank(current.text);
             documents.push(current);
             let number = current.number + usize::from(counts);
-            current = Document { number, first_line: index as u64 + 1, text: "" };
+            current = Document { number, first_line: index as u64 + 1, ..current };
             start = end;
         }
         end += line.len();
     }
     current.text = &text[start..];
     documents.push(current);
-    documents.retain(|document| !is_blank(document.text));
+    documents.retain_mut(|document| {
+        let content = document.text.lines().position(|line| !is_blank(line));
+        document.content_line = content.map_or(1, |index| index as u64 + 1);
+        content.is_some()
+    });
     documents
 }
 
@@ -58,7 +64,8 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &[(usize, u64, &str)]) {
-        let found: Vec<_> = documents(text).iter().map(|d| (d.number, d.first_line, d.text)).collect();
+        let found = documents(text).into_iter().map(|found| (found.number, found.first_line, found.text));
+        let found: Vec<_> = found.collect();
         assert_eq!(found, expected, "{text:?}");
     }
 
@@ -71,6 +78,13 @@ mod tests {
         check("# c\n\n---\na: 1\n", &[(1, 3, "---\na: 1\n")]);
         check("%YAML 1.2\n---\na: 1\n...\n", &[(1, 2, "---\na: 1\n...\n")]);
         check("\u{feff}a: 1\r\n---\r\nb: 2\r\n", &[(1, 1, "a: 1\r\n"), (2, 2, "---\r\nb: 2\r\n")]);
+    }
+
+    #[test]
+    fn the_content_begins_after_comments() {
+        let lines = documents("# a\n\na: 1\n---\n# b\nb: 2\n").into_iter();
+        let lines: Vec<_> = lines.map(|document| (document.first_line, document.content_line)).collect();
+        assert_eq!(lines, [(1, 3), (4, 3)]);
     }
 
     #[test]

@@ -52,8 +52,8 @@ impl Files {
         self.files.retain(|file, _| present(file));
     }
 
-    /// The snapshot of all files, and all warnings in order. It depends on the files' names and
-    /// texts alone, not on the order in which they were put.
+    /// The snapshot of all files, and all warnings in order. It depends on what each file
+    /// contributes, not on the order in which they were put.
     pub(super) fn merge(&self) -> (Snapshot, Vec<Warning>) {
         let mut warnings: Vec<Warning> = Vec::new();
         let mut first_places: BTreeMap<(Kind, String), &Place> = BTreeMap::new();
@@ -125,8 +125,7 @@ impl Facts {
 }
 
 fn about(file: &Path, problem: &str) -> Warning {
-    let place = Place { file: file.to_owned(), document: 0, line: 0 };
-    Warning { place: Some(place), object: None, field: String::new(), problem: problem.to_owned() }
+    Warning::of_place(Place::whole(file), problem)
 }
 
 fn stays(objects: usize) -> String {

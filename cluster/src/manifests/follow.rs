@@ -12,21 +12,19 @@
 //! The kernel's events are only a hint. The folder itself and its parent are watched, so files
 //! written in place, renamed over, or swapped by a link in the folder (as mounted ConfigMaps are)
 //! are seen at once. What inotify cannot see, such as a link that leads through other folders, is
-//! found by the rescan.
+//! found by the rescan. A writer that pauses within a file can have half of it read; one that
+//! renames the finished file over the old one cannot.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::settle::Settle;
+use super::watcher::FolderWatcher;
 use super::{Error, ManifestDir, Update};
-use crate::{Place, Warning};
 
 /// How a folder is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +57,13 @@ impl Default for FollowOptions {
 /// # Panics
 /// Outside of a tokio runtime with time enabled.
 pub fn follow(dir: impl Into<PathBuf>, options: FollowOptions) -> Result<watch::Receiver<Update>, Error> {
+    let dir = dir.into();
+    let changed = Arc::new(Notify::new());
+    // The watch comes first, so that no change falls between the first reading and it.
+    let watcher = FolderWatcher::new(&dir, &changed);
     let folder = ManifestDir::open(dir)?;
-    let (sender, receiver) = watch::channel(folder.current().clone());
-    let follower = Follower::new(folder, sender);
-    tokio::spawn(follower.run(options));
+    let (sender, receiver) = watch::channel(in_force(&folder, &watcher));
+    tokio::spawn(Follower { folder, sender, changed, watcher }.run(options));
     Ok(receiver)
 }
 
@@ -74,18 +75,8 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(folder: ManifestDir, sender: watch::Sender<Update>) -> Self {
-        let changed = Arc::new(Notify::new());
-        // The kernel's events carry absolute paths.
-        let path = std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned());
-        let watcher = FolderWatcher::new(path, &changed);
-        Self { folder, sender, changed, watcher }
-    }
-
     async fn run(mut self, options: FollowOptions) {
         let mut settle = Settle::new(options.quiet, options.limit);
-        // What changed between the first reading and the watch would be missed otherwise.
-        settle.note(Instant::now().into_std());
         let mut rescan = Instant::now() + options.rescan;
         loop {
             let wake = settle.deadline().map_or(rescan, Instant::from_std);
@@ -97,13 +88,15 @@ impl Follower {
             let now = Instant::now();
             let idle = settle.deadline().is_none();
             if settle.take(now.into_std()) || (idle && rescan <= now) {
-                self = self.reload().await;
+                let Some(this) = self.reload().await else { return };
+                self = this;
                 rescan = Instant::now() + options.rescan;
             }
         }
     }
 
-    async fn reload(mut self) -> Self {
+    /// Reads the folder again and passes on what changed; `None` if the runtime shuts down.
+    async fn reload(mut self) -> Option<Self> {
         let work = move || {
             self.watcher.renew();
             self.folder.reload(SystemTime::now());
@@ -111,11 +104,12 @@ impl Follower {
         };
         let this = match tokio::task::spawn_blocking(work).await {
             Ok(this) => this,
-            // Blocking tasks are not cancelled once they run, so this is a panic of the work.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled) => return None,
+            },
         };
-        let mut update = this.folder.current().clone();
-        update.warnings.extend(this.watcher.trouble.clone());
+        let update = in_force(&this.folder, &this.watcher);
         this.sender.send_if_modified(|current| {
             let changed =
                 current.warnings != update.warnings || !Arc::ptr_eq(&current.snapshot, &update.snapshot);
@@ -124,65 +118,12 @@ impl Follower {
             }
             changed
         });
-        this
+        Some(this)
     }
 }
 
-/// The kernel's watch on a folder, renewed when another folder takes its place.
-struct FolderWatcher {
-    dir: PathBuf,
-    inner: Option<RecommendedWatcher>,
-    watched: Option<(u64, u64)>,
-    trouble: Option<Warning>,
-}
-
-impl FolderWatcher {
-    fn new(dir: PathBuf, changed: &Arc<Notify>) -> Self {
-        let changed = Arc::clone(changed);
-        let folder = dir.clone();
-        let inner = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_err() || event.is_ok_and(|event| matters(&event, &folder)) {
-                changed.notify_one();
-            }
-        });
-        let trouble = inner.as_ref().err().map(|error| unwatched(&dir, error));
-        let mut this = Self { dir, inner: inner.ok(), watched: None, trouble };
-        this.renew();
-        this
-    }
-
-    /// Watches the folder that now stands at the path, if it is not the one watched already.
-    fn renew(&mut self) {
-        let dir = self.dir.as_path();
-        let identity = fs::metadata(dir).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-        let Some(inner) = self.inner.as_mut().filter(|_| identity != self.watched) else { return };
-        if self.watched.take().is_some() {
-            // The kernel has dropped a watch on a deleted folder by itself.
-            inner.unwatch(dir).unwrap_or_else(|error| tracing::debug!(%error, "no watch to end"));
-        }
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            // Tells early that the folder is back; without it the rescan does.
-            let watched = inner.watch(parent, RecursiveMode::NonRecursive);
-            watched.unwrap_or_else(|error| tracing::debug!(%error, "the parent folder is not watched"));
-        }
-        if identity.is_some() {
-            match inner.watch(dir, RecursiveMode::NonRecursive) {
-                Ok(()) => (self.watched, self.trouble) = (identity, None),
-                Err(error) => self.trouble = Some(unwatched(dir, &error)),
-            }
-        }
-    }
-}
-
-/// Reading a folder causes events too; those are not changes. Of the parent's entries only the
-/// folder matters.
-fn matters(event: &notify::Event, dir: &Path) -> bool {
-    let access = matches!(event.kind, EventKind::Access(_));
-    !access && (event.paths.is_empty() || event.paths.iter().any(|path| path.starts_with(dir)))
-}
-
-fn unwatched(dir: &Path, error: &notify::Error) -> Warning {
-    let place = Place { file: dir.to_owned(), document: 0, line: 0 };
-    let problem = format!("the folder cannot be watched ({error}); edits are seen at the next rescan");
-    Warning { place: Some(place), object: None, field: String::new(), problem }
+fn in_force(folder: &ManifestDir, watcher: &FolderWatcher) -> Update {
+    let mut update = folder.current().clone();
+    update.warnings.extend(watcher.trouble.clone());
+    update
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as corev1;
 use k8s_openapi::api::discovery::v1 as discoveryv1;
-use serde::de::DeserializeOwned;
 
+use super::shape::{Misfit, Source};
 use crate::{
     AddressFamily, EndpointSlice, Kind, Namespace, Node, ObjectName, Pod, Service, Warning, convert, defaults,
 };
@@ -28,56 +28,49 @@ pub(super) enum Object {
     Namespace(Arc<Namespace>),
 }
 
-/// Where an object's fields come from: a document, or an item of a list.
-pub(super) trait Source {
-    /// The error of a field of the wrong shape.
-    type Fault;
-
-    /// The typed object.
-    fn decode<T: DeserializeOwned>(self) -> Result<T, Self::Fault>;
-}
-
 /// Why there is no object.
-pub(super) enum Refusal<F> {
+pub(super) enum Refusal {
     /// It does not have the shape of its kind.
-    Shape(F),
+    Shape(Misfit),
     /// It says something that the API server would refuse.
     Content(Warning),
 }
 
-/// Reads an object of a known kind; `None` for one that says nothing to Seaway.
-pub(super) fn read<S: Source>(
+/// Reads an object of a known kind; `None` for one that says nothing to Seaway. Paths of fields that
+/// the kind does not have are added to `unknown`.
+pub(super) fn read(
     kind: Kind,
-    source: S,
+    source: impl Source,
+    unknown: &mut Vec<String>,
     notes: &mut Vec<Warning>,
-) -> Result<Option<Object>, Refusal<S::Fault>> {
+) -> Result<Option<Object>, Refusal> {
     Ok(Some(match kind {
         Kind::Service => {
-            let mut object: corev1::Service = decode(source)?;
+            let mut object: corev1::Service = source.decode(unknown)?;
             defaults::service(&mut object, notes);
             let families = families(&object);
             Object::Service(Arc::new(convert::service(&object, notes)?), families)
         }
         Kind::EndpointSlice => {
-            let mut object: discoveryv1::EndpointSlice = decode(source)?;
+            let mut object: discoveryv1::EndpointSlice = source.decode(unknown)?;
             defaults::endpoint_slice(&mut object);
             let Some(slice) = convert::endpoint_slice(&object, notes)? else { return Ok(None) };
             Object::EndpointSlice(Arc::new(slice))
         }
         Kind::Endpoints => {
-            let mut object: corev1::Endpoints = decode(source)?;
+            let mut object: corev1::Endpoints = source.decode(unknown)?;
             defaults::namespace_of(&mut object.metadata);
             let (name, slices) = convert::endpoints(&object, notes)?;
             Object::Endpoints(name, slices.into_iter().map(Arc::new).collect())
         }
         Kind::Pod => {
-            let mut object: corev1::Pod = decode(source)?;
+            let mut object: corev1::Pod = source.decode(unknown)?;
             defaults::namespace_of(&mut object.metadata);
             Object::Pod(Arc::new(convert::pod(&object, notes)?))
         }
-        Kind::Node => Object::Node(Arc::new(convert::node(&decode(source)?, notes)?)),
+        Kind::Node => Object::Node(Arc::new(convert::node(&source.decode(unknown)?, notes)?)),
         Kind::Namespace => {
-            let mut object: corev1::Namespace = decode(source)?;
+            let mut object: corev1::Namespace = source.decode(unknown)?;
             defaults::namespace(&mut object);
             Object::Namespace(Arc::new(convert::namespace(&object)?))
         }
@@ -110,14 +103,16 @@ impl Object {
     }
 }
 
-impl<F> From<Warning> for Refusal<F> {
-    fn from(warning: Warning) -> Self {
-        Self::Content(warning)
+impl From<Misfit> for Refusal {
+    fn from(misfit: Misfit) -> Self {
+        Self::Shape(misfit)
     }
 }
 
-fn decode<T: DeserializeOwned, S: Source>(source: S) -> Result<T, Refusal<S::Fault>> {
-    source.decode().map_err(Refusal::Shape)
+impl From<Warning> for Refusal {
+    fn from(warning: Warning) -> Self {
+        Self::Content(warning)
+    }
 }
 
 fn families(object: &corev1::Service) -> Arc<[AddressFamily]> {

@@ -3,16 +3,15 @@
 use std::{cell::RefCell, io::Write};
 
 use anyhow::Context as _;
-use comfy_table::{Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{
     manifests::REMOVED,
     outcome::{Outcome, PathOutcome},
 };
+use crate::table;
 
 const HEADER: [&str; 7] = ["VIP", "PATH", "ENDPOINT", "REQUESTS", "SHARE", "P50", "P99"];
-const COLUMN_GAP: u16 = 3;
 
 /// Standard output, and the live table on standard error.
 #[derive(Debug)]
@@ -108,18 +107,16 @@ impl Drop for LiveTable {
 }
 
 fn table(outcomes: &[PathOutcome]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(HEADER);
-    for outcome in outcomes {
+    let rows = outcomes.iter().flat_map(|outcome| {
         let answered: u64 = outcome.endpoints.values().sum();
-        for (endpoint, &requests) in &outcome.endpoints {
+        outcome.endpoints.iter().map(move |(endpoint, &requests)| {
             let latency = |us: fn(&seaway_lab::load::EndpointTally) -> u64| {
                 outcome
                     .latencies
                     .get(endpoint)
                     .map_or_else(|| "-".to_owned(), |tally| milliseconds(us(tally)))
             };
-            table.add_row([
+            [
                 outcome.vip.to_string(),
                 outcome.path.to_owned(),
                 endpoint.to_string(),
@@ -127,13 +124,10 @@ fn table(outcomes: &[PathOutcome]) -> String {
                 percentage(requests, answered),
                 latency(|tally| tally.p50_us),
                 latency(|tally| tally.p99_us),
-            ]);
-        }
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, COLUMN_GAP));
-    }
-    table.trim_fmt()
+            ]
+        })
+    });
+    table::render(HEADER, rows)
 }
 
 /// With one digit after the point.

@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use seaway_lab::{Agent, AgentOptions, AgentStatus, Cgroup, Launcher, Server, Topology, bpffs, http, sweep};
+use ipnet::IpNet;
+use seaway_lab::{
+    Agent, AgentOptions, AgentStatus, Cgroup, Launcher, Route, Server, Topology, bpffs, http, sweep,
+};
 use tempfile::TempDir;
 
 use super::{
@@ -19,6 +22,8 @@ use super::{
 
 /// Folders, pins and the cgroup are called so, followed by the process id.
 const NAME: &str = "seaway-demo-";
+/// The client's address on the socket path.
+const DIRECT_SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 11));
 const AGENT_STARTS_WITHIN: Duration = Duration::from_secs(30);
 const CHANGE_WITHIN: Duration = Duration::from_secs(15);
 const AGENT_ENDS_WITHIN: Duration = Duration::from_secs(5);
@@ -54,6 +59,7 @@ impl Site {
         let pods: Vec<_> =
             endpoints.map(|(name, endpoint)| (name.as_str(), std::slice::from_ref(endpoint))).collect();
         let network = Topology::new(&[gateway], &pods)?;
+        give_direct_connections_their_own_source(&network, gateway)?;
         let serve = |(pod, &endpoint): (&seaway_lab::Pod, _)| {
             http::serve(&pod.namespace, &pod.interface, (endpoint, ENDPOINT_PORT).into())
         };
@@ -166,4 +172,13 @@ fn manifests_in(folder: &TempDir) -> PathBuf {
 
 fn run_in(folder: &TempDir) -> PathBuf {
     folder.path().join("run")
+}
+
+/// The socket path connects to endpoints directly, the XDP path through the node. From one address
+/// the same port could go both ways to the same endpoint, which cannot tell the two apart.
+fn give_direct_connections_their_own_source(network: &Topology, gateway: IpAddr) -> anyhow::Result<()> {
+    let endpoints = IpNet::new(gateway, 24)?.trunc();
+    network.client.add_address("eth0", IpNet::new(DIRECT_SOURCE, 24)?)?;
+    let route = Route::to(endpoints).via(Topology::NODE[0]).source(DIRECT_SOURCE);
+    Ok(network.client.add_route(&route)?)
 }

@@ -1,0 +1,150 @@
+//! `seaway status`: whether an agent runs, what it serves, and how full the maps are.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use clap::Args as ClapArgs;
+use seaway_common::{MapName, Reason};
+use seaway_dataplane::counters::Counters;
+use seaway_dataplane::kernel_maps::KernelMaps;
+use seaway_dataplane::status::Status;
+use seaway_dataplane::{Installed, Maps, pins};
+use serde::Serialize;
+
+use crate::node::Places;
+use crate::table::{self, Output};
+
+/// `seaway status`
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Serialize)]
+struct Overview {
+    /// One sentence.
+    summary: String,
+    /// What the agent says; absent when none runs.
+    agent: Option<Status>,
+    /// Pinned links, by name.
+    links: Vec<String>,
+    maps: Vec<MapRow>,
+    reasons: Vec<ReasonRow>,
+}
+
+#[derive(Serialize)]
+struct MapRow {
+    map: &'static str,
+    used: usize,
+    capacity: u32,
+}
+
+#[derive(Serialize)]
+struct ReasonRow {
+    reason: &'static str,
+    dropped: bool,
+    count: u64,
+}
+
+/// Prints the overview. What is not there is said, and is no error.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let overview = overview(&args.places)?;
+    match args.output {
+        Output::Json => table::say(&serde_json::to_string_pretty(&overview)?),
+        Output::Text => table::say(&text(&overview)),
+    }
+}
+
+fn overview(places: &Places) -> Result<Overview> {
+    let agent = Status::read(&places.run_dir).ok().filter(Status::alive);
+    let folder = pins::maps(&places.pin_dir);
+    let links = names_in(&pins::links(&places.pin_dir));
+    let present = folder.join(MapName::Services.as_str()).exists();
+    let summary = match (&agent, present) {
+        (Some(agent), _) if agent.error.is_some() => "an agent runs; its last change is not in force",
+        (Some(agent), _) if !agent.ready => "an agent is starting",
+        (Some(_), _) => "an agent runs and is in sync",
+        (None, true) if pins::in_use(&places.pin_dir) => "an agent runs with another --run-dir",
+        (None, true) => "no agent runs; programs and maps of an earlier one are in place and at work",
+        (None, false) => "no agent runs and nothing is in the kernel",
+    };
+    let (maps, reasons) = if present { kernel(&folder)? } else { (Vec::new(), Vec::new()) };
+    Ok(Overview { summary: summary.to_owned(), agent, links, maps, reasons })
+}
+
+fn kernel(folder: &Path) -> Result<(Vec<MapRow>, Vec<ReasonRow>)> {
+    let maps = KernelMaps::open(folder)?;
+    let installed = Installed::read(&maps)?;
+    let capacities = maps.capacities();
+    let flows = maps.flows()?;
+    let v4 = flows.iter().filter(|(key, _)| key.src.is_v4()).count();
+    let row = |map: MapName, used: usize| MapRow { map: map.as_str(), used, capacity: capacities.of(map) };
+    let rows = vec![
+        row(MapName::Services, installed.frontends().len()),
+        row(MapName::Names, installed.keys().count()),
+        row(MapName::Backends, installed.backends().len()),
+        row(MapName::FlowsV4, v4),
+        row(MapName::FlowsV6, flows.len() - v4),
+    ];
+    let counters = Counters::open(folder)?;
+    let mut reasons = Vec::new();
+    for reason in Reason::ALL {
+        let count = counters.reason(*reason)?;
+        reasons.push(ReasonRow { reason: reason.label(), dropped: reason.drops(), count });
+    }
+    Ok((rows, reasons))
+}
+
+fn text(overview: &Overview) -> String {
+    let mut parts = vec![overview.summary.clone()];
+    if let Some(agent) = &overview.agent {
+        parts.push(agent_text(agent));
+    }
+    if !overview.links.is_empty() {
+        parts.push(format!("Attached: {}", overview.links.join(", ")));
+    }
+    if !overview.maps.is_empty() {
+        let rows = overview
+            .maps
+            .iter()
+            .map(|row| [row.map.to_owned(), row.used.to_string(), row.capacity.to_string()]);
+        parts.push(table::render(["MAP", "USED", "CAPACITY"], rows));
+    }
+    let counted: Vec<&ReasonRow> = overview.reasons.iter().filter(|row| row.count != 0).collect();
+    if !counted.is_empty() {
+        let rows = counted.iter().map(|row| {
+            let action = if row.dropped { "refused" } else { "passed on" };
+            [row.reason.to_owned(), action.to_owned(), row.count.to_string()]
+        });
+        parts.push(table::render(["REASON", "ACTION", "COUNT"], rows));
+    }
+    parts.join("\n\n")
+}
+
+fn agent_text(agent: &Status) -> String {
+    let mut lines = vec![
+        format!("Agent:      {} (pid {}), node {}", agent.version, agent.pid, agent.node),
+        format!("Kernel:     {}", agent.probe),
+        format!("Source:     {}", agent.manifests.display()),
+        format!(
+            "In force:   {} service ports, {} frontends, {} backends (revision {})",
+            agent.services, agent.frontends, agent.backends, agent.revision
+        ),
+    ];
+    lines.extend(agent.error.iter().map(|error| format!("Error:      {error}")));
+    lines.extend(agent.warnings.iter().map(|warning| format!("Warning:    {warning}")));
+    lines.join("\n")
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
