@@ -11,8 +11,8 @@
 //! ```
 
 use seaway_common::{
-    BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, Reason, ServiceKey,
-    ServiceValue, proto,
+    BACKEND_SERVING, BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, Reason,
+    ServiceKey, ServiceValue, proto,
 };
 
 use crate::headers::{Headers, Network, network, parse_v4, parse_v6};
@@ -115,7 +115,8 @@ fn track<T: Tables, F: Flows>(
     refresh_pair(&headers.key, flow, state ^ FLOW_FORWARD, now, flows)
 }
 
-/// Touches the pair of a flow entry, or writes it anew where the LRU dropped one half.
+/// Touches the pair of a flow entry, or writes it anew where the LRU dropped one half. Where another
+/// flow has taken the pair's place, this entry is a leftover, and the other flow is left alone.
 ///
 /// Not inlined, like [`start_flow`]: both are rare, and each needs a good part of the 512 bytes of
 /// stack that a program and the functions it is in have together.
@@ -130,7 +131,9 @@ fn refresh_pair<F: Flows>(
     let value = flow.get();
     let pair_key = value.to.reply_key(key.proto);
     if let Some(pair) = flows.flow(&pair_key) {
-        pair.touch(state, now);
+        if pair.get().backend == value.backend {
+            pair.touch(state, now);
+        }
         return Ok(());
     }
     let pair = FlowValue { to: value.to.undo(key), state, last_seen: now, ..value };
@@ -198,10 +201,15 @@ fn belongs_to_another(reply: &FlowValue, key: &FlowKey) -> bool {
 /// A random backend of those that take this service's traffic, with its id.
 ///
 /// # Errors
-/// [`Reason::NoEndpoint`] where there is none.
+/// [`Reason::NoEndpoint`] where there is none; [`Reason::Inconsistent`] where the slot leads to a
+/// hole, as it may for whoever read the service entry just before a backend was taken away.
 #[inline(always)]
 pub(crate) fn choose<T: Tables>(service: &ServiceValue, tables: &T) -> Result<(u32, BackendValue), Reason> {
     let slot = service.candidates().choose(tables.random()).ok_or(Reason::NoEndpoint)?;
     let id = tables.slot(slot).ok_or(Reason::Inconsistent)?;
-    Ok((id, tables.backend(id).ok_or(Reason::Inconsistent)?))
+    let backend = tables.backend(id).ok_or(Reason::Inconsistent)?;
+    if backend.flags & BACKEND_SERVING == 0 {
+        return Err(Reason::Inconsistent);
+    }
+    Ok((id, backend))
 }
