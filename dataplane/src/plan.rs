@@ -49,8 +49,8 @@ pub enum Step {
         /// The frontend.
         key: ServiceKey,
     },
-    /// Make a backend a hole.
-    ClearBackend {
+    /// Take the serving mark from a backend.
+    RetireBackend {
         /// Its id.
         id: u32,
     },
@@ -138,7 +138,10 @@ pub fn apply(
             Step::Slots { slice, ids } => maps.put_slots(slice.offset, ids)?,
             Step::Frontend { key, value } => maps.put_frontend(key, value)?,
             Step::RemoveFrontend { key } => maps.remove_frontend(key)?,
-            Step::ClearBackend { id } => maps.put_backend(*id, &BackendValue::default())?,
+            Step::RetireBackend { id } => {
+                let value = installed.backends().get(id).copied().unwrap_or_default();
+                maps.put_backend(*id, &BackendValue { flags: 0, ..value })?;
+            }
             Step::PurgeFlows { backends } => {
                 let flows = maps.purge_flows(backends)?;
                 tracing::debug!(
@@ -338,7 +341,7 @@ impl Gone {
         let Self { frontends, backends, datagrams, names } = self;
         let purge = Some(datagrams).filter(|backends| !backends.is_empty());
         let frontends = frontends.into_iter().map(|key| Step::RemoveFrontend { key });
-        let backends = backends.into_iter().map(|id| Step::ClearBackend { id });
+        let backends = backends.into_iter().map(|id| Step::RetireBackend { id });
         let purge = purge.into_iter().map(|backends| Step::PurgeFlows { backends });
         let names = names.into_iter().map(|id| Step::RemoveName { id });
         frontends.chain(backends).chain(purge).chain(names)

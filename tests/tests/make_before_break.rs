@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use seaway_dataplane::sync::Sync;
-use seaway_harness::{Contents, Destination, FaultyMaps, Faults, MemoryMaps};
+use seaway_harness::{Contents, Destination, Faults, FaultyMaps, MemoryMaps};
 use seaway_tests::{
     agreement::{contents, contents_of, settle, start},
     facts::{NODE, facts, snapshot},
@@ -17,7 +17,8 @@ fn check_step(step: &Contents, before: &Contents, after: &Contents) -> Result<()
         let Some(new) = after.frontends.get(key) else { continue };
         let now = step.frontends.get(key);
         prop_assert!(now.is_some(), "{key:?} is gone:\n{step}");
-        let lists = now.map(|now| [(&now.cluster, &old.cluster, &new.cluster), (&now.local, &old.local, &new.local)]);
+        let lists =
+            now.map(|now| [(&now.cluster, &old.cluster, &new.cluster), (&now.local, &old.local, &new.local)]);
         for (now, old, new) in lists.into_iter().flatten() {
             // Whether a destination is on this node may be told early.
             let address = |destination: &Destination| match destination {
@@ -27,9 +28,15 @@ fn check_step(step: &Contents, before: &Contents, after: &Contents) -> Result<()
             let known: Vec<_> = old.iter().chain(new).map(address).collect();
             for destination in now {
                 prop_assert!(address(destination).is_some(), "{key:?} leads to a hole:\n{step}");
-                prop_assert!(known.contains(&address(destination)), "{key:?} leads to {destination}:\n{step}");
+                prop_assert!(
+                    known.contains(&address(destination)),
+                    "{key:?} leads to {destination}:\n{step}"
+                );
             }
-            prop_assert!(!now.is_empty() || old.is_empty() || new.is_empty(), "{key:?} leads nowhere:\n{step}");
+            prop_assert!(
+                !now.is_empty() || old.is_empty() || new.is_empty(),
+                "{key:?} leads nowhere:\n{step}"
+            );
         }
     }
     Ok(())
