@@ -11,7 +11,7 @@ use seaway_dataplane::{
     Desired, Maps, Target,
     sync::{Event, Outcome, Sync},
 };
-use seaway_harness::{Contents, Destination, FaultyMaps, Faults, Frontend, MemoryMaps};
+use seaway_harness::{Contents, Destination, Faults, FaultyMaps, Frontend, MemoryMaps};
 
 use crate::facts::NODE;
 

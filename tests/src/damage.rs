@@ -97,7 +97,9 @@ impl Damage {
     }
 
     fn damage_backends(&self, memory: &mut Memory, at: usize) {
-        let Some((id, value)) = memory.backends.iter().nth(at).map(|(id, value)| (*id, *value)) else { return };
+        let Some((id, value)) = memory.backends.iter().nth(at).map(|(id, value)| (*id, *value)) else {
+            return;
+        };
         match *self {
             Self::Hole(_) => _ = memory.backends.remove(&id),
             Self::OtherBackend(_, service) => _ = memory.backends.insert(id, backend(service)),
@@ -109,7 +111,9 @@ impl Damage {
     fn damage_frontends(&self, memory: &mut Memory, at: usize) {
         let Some(key) = memory.frontends.keys().nth(at).copied() else { return };
         match (self, memory.frontends.get_mut(&key)) {
-            (Self::Slice(_, offset, len), Some(value)) => value.cluster = Slice { offset: *offset, len: *len },
+            (Self::Slice(_, offset, len), Some(value)) => {
+                value.cluster = Slice { offset: *offset, len: *len }
+            }
             (Self::OtherService(_, service), Some(value)) => value.service = *service,
             _ => _ = memory.frontends.remove(&key),
         }
