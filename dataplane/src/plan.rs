@@ -3,6 +3,9 @@
 //! Make before break, over all ports of a plan: names, backends and slots first, which nothing
 //! points to yet; then frontends, each switched by one map update; then what is no longer pointed
 //! to goes. A plan that fails half way leaves every frontend either as it was or as it should be.
+//!
+//! What still carries traffic stays: a port whose frontend is to be another's keeps everything until
+//! that other port fits into the maps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,25 +101,37 @@ pub fn plan<'a>(
     now_ms: u64,
 ) -> Plan {
     let mut plan = Plan::default();
-    let mut switch = Vec::new();
-    let mut gone = Gone::default();
+    let mut switch = BTreeMap::new();
+    let mut settled = Vec::new();
+    let mut room = installed.frontends_left();
     for key in ports {
         // A port whose frontends are all another's is not installed either.
         let port = desired.port(key).filter(|port| desired.frontends(key, port).next().is_some());
-        let Some(port) = port else {
-            gone.port(desired, installed, key);
-            continue;
-        };
-        match make(desired, installed, key, port, now_ms) {
-            Ok(made) => {
+        match port.map(|port| make(desired, installed, key, port, &mut room, now_ms)) {
+            Some(Ok(made)) => {
                 plan.steps.extend(made.prepare);
                 switch.extend(made.switch);
-                gone.leftovers(desired, installed, key, port);
             }
-            Err(full) => plan.full.push(full),
+            Some(Err(full)) => {
+                plan.full.push(full);
+                continue;
+            }
+            None => {}
+        }
+        settled.push((key, port));
+    }
+    let mut gone = Gone::default();
+    for (key, port) in settled {
+        let lent = |frontend: &&ServiceKey| {
+            desired.owner(frontend).is_some_and(|owner| owner != key) && !switch.contains_key(*frontend)
+        };
+        match (installed.port(key), port) {
+            (Some(known), _) if known.frontends.iter().any(|frontend| lent(&frontend)) => {}
+            (_, Some(port)) => gone.leftovers(desired, installed, key, port),
+            (_, None) => gone.port(desired, installed, key),
         }
     }
-    plan.steps.extend(switch);
+    plan.steps.extend(switch.into_iter().map(|(key, value)| Step::Frontend { key, value }));
     plan.steps.extend(gone.steps());
     plan
 }
@@ -159,7 +174,7 @@ pub fn apply(
 
 struct Made {
     prepare: Vec<Step>,
-    switch: Vec<Step>,
+    switch: Vec<(ServiceKey, ServiceValue)>,
 }
 
 /// The steps that bring a port's frontends to what they should be.
@@ -168,6 +183,7 @@ fn make(
     installed: &mut Installed,
     key: &PortKey,
     port: &Port,
+    room: &mut usize,
     now_ms: u64,
 ) -> Result<Made, Full> {
     let mut prepare = Vec::new();
@@ -189,12 +205,15 @@ fn make(
         })
         .copied()
         .collect();
+    let new = stale.iter().filter(|frontend| !installed.frontends().contains_key(frontend)).count();
+    let Some(left) = room.checked_sub(new) else {
+        taken.give_back(installed, now_ms);
+        return Err(Full { port: key.clone(), what: "frontends", flag: "frontends-max", wanted: new });
+    };
+    *room = left;
     let switch = stale
         .into_iter()
-        .map(|key| Step::Frontend {
-            key,
-            value: ServiceValue { generation: installed.next_generation(), ..value },
-        })
+        .map(|key| (key, ServiceValue { generation: installed.next_generation(), ..value }))
         .collect();
     Ok(Made { prepare, switch })
 }

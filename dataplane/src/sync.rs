@@ -63,6 +63,8 @@ pub struct Sync<M> {
     desired: Desired,
     installed: Installed,
     failures: u32,
+    /// Some ports did not fit.
+    full: bool,
 }
 
 impl<M: Maps> Sync<M> {
@@ -73,7 +75,7 @@ impl<M: Maps> Sync<M> {
     pub fn new(maps: M, node: impl Into<Arc<str>>) -> Result<Self, Error> {
         let installed = Installed::read(&maps)?;
         let desired = Desired::default();
-        Ok(Self { node: node.into(), maps, snapshot: None, desired, installed, failures: 0 })
+        Ok(Self { node: node.into(), maps, snapshot: None, desired, installed, failures: 0, full: false })
     }
 
     /// Deals with an event at a time given in milliseconds of any steady clock.
@@ -108,9 +110,13 @@ impl<M: Maps> Sync<M> {
         let before = self.snapshot.replace(Arc::clone(snapshot)).unwrap_or_default();
         let changed = changed_services(&before, snapshot, &self.node);
         let mut ports = self.desired.update(snapshot, &self.node, &changed);
-        if first {
-            // Whatever an earlier agent left and nobody wants any more.
-            ports.extend(self.installed.keys().cloned());
+        if self.failures != 0 {
+            // What failed before is not in these changes.
+            return self.reread(now_ms);
+        }
+        if first || self.full {
+            // Whatever an earlier agent left and nobody wants any more; what may fit by now.
+            ports.extend(self.desired.keys().chain(self.installed.keys()).cloned());
         }
         self.settle(&ports, first, now_ms)
     }
@@ -142,7 +148,8 @@ impl<M: Maps> Sync<M> {
             }
             Err(error) => self.failed(0, error),
         };
-        if !plan.full.is_empty() {
+        self.full = !plan.full.is_empty();
+        if self.full {
             // Space that is held becomes free; what never fits is tried again at the slowest pace.
             outcome.retry_in.get_or_insert(RETRY.1);
         }

@@ -140,12 +140,15 @@ fn refresh_pair<F: Flows>(
     flows.put_flow(&pair_key, &pair)
 }
 
-/// Removes both entries of a flow.
+/// Removes both entries of a flow, as far as no other flow has taken their places.
 #[inline(never)]
 fn forget<F: Flows>(key: &FlowKey, flows: &F) {
     if let Some(flow) = flows.flow(key) {
-        let pair_key = flow.get().to.reply_key(key.proto);
-        flows.remove_flow(&pair_key);
+        let value = flow.get();
+        let pair_key = value.to.reply_key(key.proto);
+        if flows.flow(&pair_key).is_some_and(|pair| pair.get().backend == value.backend) {
+            flows.remove_flow(&pair_key);
+        }
     }
     flows.remove_flow(key);
 }

@@ -19,7 +19,7 @@ fn faults(seed: u64) -> Faults {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// From the state of other facts, damaged, seen by a running or a restarted agent.
     #[test]

@@ -43,11 +43,12 @@ fn check_step(step: &Contents, before: &Contents, after: &Contents) -> Result<()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_step_leads_to_old_or_new_backends(before in facts(), after in facts()) {
         let (before, after) = (snapshot(&before), snapshot(&after));
+        let (old, new) = (contents_of(&before), contents_of(&after));
         let (maps, mut now_ms) = (MemoryMaps::default(), 0);
         settle(&mut start(&maps, Faults::None), &before, &mut now_ms);
         for restart in [false, true] {
@@ -60,7 +61,7 @@ proptest! {
             }
             settle(&mut sync, &after, &mut now_ms);
             for step in sync.maps().history() {
-                check_step(step, &contents_of(&before), &contents_of(&after))?;
+                check_step(step, &old, &new)?;
             }
         }
     }
@@ -69,6 +70,7 @@ proptest! {
     #[test]
     fn death_at_any_step_is_recovered_from(before in facts(), after in facts()) {
         let (before, after) = (snapshot(&before), snapshot(&after));
+        let (old, new) = (contents_of(&before), contents_of(&after));
         let (settled, mut now_ms) = (MemoryMaps::default(), 0);
         settle(&mut start(&settled, Faults::None), &before, &mut now_ms);
         for step in 0.. {
@@ -81,9 +83,9 @@ proptest! {
             let watched = FaultyMaps::new(maps.clone(), Faults::None).with_history();
             let mut sync = Sync::new(watched, NODE).unwrap();
             settle(&mut sync, &after, &mut now_ms);
-            prop_assert_eq!(contents(&maps), contents_of(&after), "killed after {} writes", step);
+            prop_assert_eq!(&contents(&maps), &new, "killed after {} writes", step);
             for contents in sync.maps().history() {
-                check_step(contents, &contents_of(&before), &contents_of(&after))?;
+                check_step(contents, &old, &new)?;
             }
             if survived {
                 break;

@@ -132,6 +132,28 @@ fn late_packet_of_a_replaced_flow_leaves_the_new_one_alone() {
     assert!(of_new.into_iter().all(|value| value.state & FLOW_CLOSING == 0), "{:#?}", site.v4.all());
 }
 
+/// A client may talk to a backend itself, from the port of an earlier flow to a service.
+#[test]
+fn direct_connection_from_the_port_of_an_ended_flow_is_left_alone() {
+    let site = Site::new(&services(2));
+    let (open, backend, _) = openings().swap_remove(0);
+    let end = Frame { kind: Kind::Fin, ..open.clone() };
+    site.check(&open, &open.to(backend));
+    site.check(&end, &end.to(backend));
+    let answer = open.to(backend).reply(Kind::SynAck).bytes();
+    site.check_untouched(&answer, Ok(Verdict::NotOurs));
+    assert_eq!(site.flows(), 0);
+    // The same with a newer flow to another backend, which goes on.
+    site.check(&open, &open.to(backend));
+    site.check(&end, &end.to(backend));
+    let other = addr("10.1.1.112:80");
+    site.tables.set_randoms([u32::MAX]);
+    site.check(&open, &open.to(other));
+    site.check_untouched(&answer, Ok(Verdict::NotOurs));
+    let next = Frame { kind: Kind::Ack, ..open };
+    site.check(&next, &next.to(other));
+}
+
 #[test]
 fn lost_half_of_a_pair_is_made_again() {
     for lost_is_forward in [true, false] {

@@ -61,6 +61,10 @@ impl Flows for MemoryFlows {
         entries.insert(*key, Entry(Rc::new(Cell::new(*value))));
         Ok(())
     }
+
+    fn remove_flow(&self, key: &FlowKey) {
+        self.entries.borrow_mut().remove(key);
+    }
 }
 
 impl FlowEntry for Entry {
