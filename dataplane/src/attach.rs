@@ -75,6 +75,17 @@ pub enum Attached {
     Replaced,
 }
 
+/// Whether the targets are there, before anything is loaded for them.
+///
+/// # Errors
+/// [`Error::NoInterface`], [`Error::NotCgroup`] and [`Error::Cgroup`]
+pub fn check(interfaces: &[String], cgroup: Option<&Path>) -> Result<(), Error> {
+    for name in interfaces {
+        interface_index(name)?;
+    }
+    cgroup.map_or(Ok(()), |cgroup| open_cgroup(cgroup).map(drop))
+}
+
 /// Attaches the XDP program to an interface, in the driver if it can, else in the network stack.
 ///
 /// # Errors
@@ -139,19 +150,25 @@ pub fn cgroup(programs: &mut Programs, links: &Path, cgroup: &Path) -> Result<At
     Ok(outcome)
 }
 
-/// Removes the links of interfaces that are not in `wanted`. Returns their names.
+/// Removes the links that an earlier agent made and this one was not asked for: those of
+/// interfaces that are not in `interfaces`, and the socket hooks without a `cgroup`. Returns the
+/// names of their pins.
 ///
 /// # Errors
 /// [`Error::Pin`]
-pub fn retain_interfaces(links: &Path, wanted: &[String]) -> Result<Vec<String>, Error> {
+pub fn retain(links: &Path, interfaces: &[String], cgroup: Option<&Path>) -> Result<Vec<String>, Error> {
+    let wanted = |name: &str| match name.strip_prefix(XDP_PREFIX) {
+        Some(interface) => interfaces.iter().any(|wanted| wanted == interface),
+        None => cgroup.is_some() && SOCKET_HOOKS.contains(&name),
+    };
     let mut gone = Vec::new();
     for entry in fs::read_dir(links).map_err(|e| pin_error(links, e))? {
         let path = entry.map_err(|e| pin_error(links, e))?.path();
-        let name =
-            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(XDP_PREFIX));
-        let Some(name) = name.filter(|name| !wanted.iter().any(|keep| keep == name)) else { continue };
-        gone.push(name.to_owned());
-        fs::remove_file(&path).map_err(|e| pin_error(&path, e))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !wanted(&name) {
+            fs::remove_file(&path).map_err(|e| pin_error(&path, e))?;
+            gone.push(name);
+        }
     }
     Ok(gone)
 }

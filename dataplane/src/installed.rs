@@ -143,7 +143,7 @@ impl Installed {
         let frontends = self.frontends.iter().filter(|(_, value)| !known(value.service));
         let backends = self.backends.iter().filter(|(_, value)| !known(value.service));
         let frontends = frontends.map(|(key, _)| Step::RemoveFrontend { key: *key });
-        let backends = backends.map(|(id, _)| Step::ClearBackend { id: *id });
+        let backends = backends.map(|(id, _)| Step::RetireBackend { id: *id });
         let names = self.stray_names.iter().map(|id| Step::RemoveName { id: *id });
         frontends.chain(backends).chain(names).collect()
     }
@@ -167,7 +167,7 @@ impl Installed {
                 }
                 self.leave_slices(before, now_ms);
             }
-            Step::ClearBackend { id } => {
+            Step::RetireBackend { id } => {
                 if let Some(value) = self.backends.remove(id)
                     && let Some(port) = self.port_mut(value.service)
                 {

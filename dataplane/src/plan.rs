@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use seaway_cluster::Protocol;
 use seaway_common::{BackendValue, ServiceKey, ServiceValue, Slice};
 
 use crate::desired::{Desired, Port, PortKey, Target, proto_number};
@@ -51,8 +52,8 @@ pub enum Step {
         /// The frontend.
         key: ServiceKey,
     },
-    /// Make a backend a hole.
-    ClearBackend {
+    /// Take the serving mark from a backend.
+    RetireBackend {
         /// Its id.
         id: u32,
     },
@@ -152,7 +153,10 @@ pub fn apply(
             Step::Slots { slice, ids } => maps.put_slots(slice.offset, ids)?,
             Step::Frontend { key, value } => maps.put_frontend(key, value)?,
             Step::RemoveFrontend { key } => maps.remove_frontend(key)?,
-            Step::ClearBackend { id } => maps.put_backend(*id, &BackendValue::default())?,
+            Step::RetireBackend { id } => {
+                let value = installed.backends().get(id).copied().unwrap_or_default();
+                maps.put_backend(*id, &BackendValue { flags: 0, ..value })?;
+            }
             Step::PurgeFlows { backends } => {
                 let flows = maps.purge_flows(backends)?;
                 tracing::debug!(
@@ -321,6 +325,8 @@ impl Taken {
 struct Gone {
     frontends: Vec<ServiceKey>,
     backends: BTreeSet<u32>,
+    /// Those of `backends` whose flows would never end by themselves.
+    datagrams: BTreeSet<u32>,
     names: Vec<u32>,
 }
 
@@ -329,7 +335,7 @@ impl Gone {
     fn port(&mut self, desired: &Desired, installed: &Installed, key: &PortKey) {
         let Some(port) = installed.port(key) else { return };
         self.frontends.extend(port.frontends.iter().filter(|frontend| desired.owner(frontend).is_none()));
-        self.backends.extend(port.backends.values());
+        self.backends(key, port.backends.values());
         self.names.push(port.id);
     }
 
@@ -339,14 +345,22 @@ impl Gone {
         self.frontends.extend(known.frontends.iter().filter(|frontend| desired.owner(frontend).is_none()));
         let wanted: BTreeSet<_> = port.cluster.iter().chain(&port.local).map(|t| (t.addr, t.port)).collect();
         let unwanted = known.backends.iter().filter(|(place, _)| !wanted.contains(place));
-        self.backends.extend(unwanted.map(|(_, id)| *id));
+        self.backends(key, unwanted.map(|(_, id)| id));
+    }
+
+    fn backends<'a>(&mut self, key: &PortKey, ids: impl Iterator<Item = &'a u32>) {
+        let ids: Vec<u32> = ids.copied().collect();
+        if key.protocol == Protocol::Udp {
+            self.datagrams.extend(&ids);
+        }
+        self.backends.extend(ids);
     }
 
     fn steps(self) -> impl Iterator<Item = Step> {
-        let Self { frontends, backends, names } = self;
-        let purge = Some(backends.clone()).filter(|backends| !backends.is_empty());
+        let Self { frontends, backends, datagrams, names } = self;
+        let purge = Some(datagrams).filter(|backends| !backends.is_empty());
         let frontends = frontends.into_iter().map(|key| Step::RemoveFrontend { key });
-        let backends = backends.into_iter().map(|id| Step::ClearBackend { id });
+        let backends = backends.into_iter().map(|id| Step::RetireBackend { id });
         let purge = purge.into_iter().map(|backends| Step::PurgeFlows { backends });
         let names = names.into_iter().map(|id| Step::RemoveName { id });
         frontends.chain(backends).chain(purge).chain(names)

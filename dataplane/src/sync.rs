@@ -10,10 +10,11 @@
 //! The maps outlive the loop: stopping changes nothing in them. A failed step is answered by
 //! reading the maps anew, which is also how an agent starts, so there is one way to recover.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use itertools::{EitherOrBoth, Itertools};
 use seaway_cluster::{ServiceName, Snapshot};
 
 use crate::desired::{Conflict, Desired, PortKey};
@@ -177,14 +178,25 @@ fn changed_services(before: &Snapshot, now: &Snapshot, node: &str) -> BTreeSet<S
     if zone(before) != zone(now) {
         return before.services.keys().chain(now.services.keys()).cloned().collect();
     }
-    let same = |name: &&ServiceName| {
-        let service = match (before.services.get(*name), now.services.get(*name)) {
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-            (None, None) => true,
-            _ => false,
-        };
-        service && before.slices_of(name).map(Arc::as_ptr).eq(now.slices_of(name).map(Arc::as_ptr))
-    };
-    let names = before.services.keys().chain(now.services.keys());
-    names.filter(|name| !same(name)).cloned().collect()
+    let services = differing(&before.services, &now.services, Arc::ptr_eq);
+    let slices = differing(&before.slices, &now.slices, |before, now| {
+        before.values().map(Arc::as_ptr).eq(now.values().map(Arc::as_ptr))
+    });
+    services.chain(slices).cloned().collect()
+}
+
+/// Keys that only one of two maps has, or whose values are not the same. One pass over both.
+fn differing<'a, K: Ord, V>(
+    before: &'a BTreeMap<K, V>,
+    now: &'a BTreeMap<K, V>,
+    same: impl Fn(&V, &V) -> bool + 'a,
+) -> impl Iterator<Item = &'a K> {
+    before.iter().merge_join_by(now, |(before, _), (now, _)| before.cmp(now)).filter_map(move |pair| {
+        match pair {
+            EitherOrBoth::Both((_, before), (_, now)) if same(before, now) => None,
+            EitherOrBoth::Both((key, _), _)
+            | EitherOrBoth::Left((key, _))
+            | EitherOrBoth::Right((key, _)) => Some(key),
+        }
+    })
 }

@@ -11,8 +11,8 @@
 //! ```
 
 use seaway_common::{
-    BACKEND_SERVING, BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, Reason,
-    ServiceKey, ServiceValue, proto,
+    BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, Reason, ServiceKey,
+    ServiceValue, proto,
 };
 
 use crate::headers::{Headers, Network, network, parse_v4, parse_v6};
@@ -203,15 +203,18 @@ fn belongs_to_another(reply: &FlowValue, key: &FlowKey) -> bool {
 
 /// A random backend of those that take this service's traffic, with its id.
 ///
+/// A backend that was taken away since the service entry was read keeps its address for a while,
+/// so it is chosen as if it had been chosen a moment earlier.
+///
 /// # Errors
 /// [`Reason::NoEndpoint`] where there is none; [`Reason::Inconsistent`] where the slot leads to a
-/// hole, as it may for whoever read the service entry just before a backend was taken away.
+/// hole or to another service's backend.
 #[inline(always)]
 pub(crate) fn choose<T: Tables>(service: &ServiceValue, tables: &T) -> Result<(u32, BackendValue), Reason> {
     let slot = service.candidates().choose(tables.random()).ok_or(Reason::NoEndpoint)?;
     let id = tables.slot(slot).ok_or(Reason::Inconsistent)?;
     let backend = tables.backend(id).ok_or(Reason::Inconsistent)?;
-    if backend.flags & BACKEND_SERVING == 0 {
+    if backend.service != service.service || backend.port.raw() == 0 {
         return Err(Reason::Inconsistent);
     }
     Ok((id, backend))

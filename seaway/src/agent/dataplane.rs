@@ -30,6 +30,7 @@ impl Agent {
     /// Loads the programs with the pinned maps, or with new ones that it pins.
     pub(super) fn load(args: &Args, probe: Probe, pins: &Pins, node: String, folder: &Path) -> Result<Self> {
         tracing::info!(%probe, node, "loading");
+        attach::check(&args.interfaces, args.cgroup.as_deref())?;
         let wanted = args.capacity.capacities();
         let programs = Programs::load(&probe, &wanted, Some(&pins.maps()))?;
         let maps = programs.maps()?;
@@ -77,8 +78,8 @@ impl Agent {
 
     /// Traffic is taken over when the maps say where it goes, not before.
     fn attach(&mut self) -> Result<()> {
-        for gone in attach::retain_interfaces(&self.links, &self.interfaces)? {
-            tracing::info!(interface = gone, "detached: it is no longer asked for");
+        for gone in attach::retain(&self.links, &self.interfaces, self.cgroup.as_deref())? {
+            tracing::info!(link = gone, "detached: it is no longer asked for");
         }
         for interface in &self.interfaces {
             let how = attach::interface(&mut self.programs, &self.links, interface)?;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use seaway_common::{
-    BackendValue, Capacities, FlowKey, FlowValue, MapName, NameValue, SLOTS_PER_VALUE, ServiceKey,
-    ServiceValue, Slice,
+    BACKEND_SERVING, BackendValue, Capacities, FlowKey, FlowValue, MapName, NameValue, SLOTS_PER_VALUE,
+    ServiceKey, ServiceValue, Slice,
 };
 use seaway_dataplane::{Maps, flows, maps::Error};
 
@@ -93,7 +93,9 @@ impl Maps for MemoryMaps {
     }
 
     fn backends(&self) -> Result<Vec<(u32, BackendValue)>, Error> {
-        Ok(self.memory().backends.iter().map(|(id, value)| (*id, *value)).collect())
+        let memory = self.memory();
+        let serving = memory.backends.iter().filter(|(_, value)| value.flags & BACKEND_SERVING != 0);
+        Ok(serving.map(|(id, value)| (*id, *value)).collect())
     }
 
     fn slots(&self, slice: Slice) -> Result<Vec<u32>, Error> {
