@@ -8,4 +8,5 @@ pub mod damage;
 pub mod facts;
 pub mod fixtures;
 pub mod frame;
+pub mod network;
 pub mod site;
