@@ -193,7 +193,7 @@ fn make(
     let value = match built {
         Ok(value) => value,
         Err(full) => {
-            taken.give_back(installed, now_ms);
+            taken.put_back(installed);
             return Err(full);
         }
     };
@@ -207,7 +207,7 @@ fn make(
         .collect();
     let new = stale.iter().filter(|frontend| !installed.frontends().contains_key(frontend)).count();
     let Some(left) = room.checked_sub(new) else {
-        taken.give_back(installed, now_ms);
+        taken.put_back(installed);
         return Err(Full { port: key.clone(), what: "frontends", flag: "frontends-max", wanted: new });
     };
     *room = left;
@@ -307,15 +307,15 @@ struct Taken {
 }
 
 impl Taken {
-    fn give_back(self, installed: &mut Installed, now_ms: u64) {
+    fn put_back(self, installed: &mut Installed) {
         for id in self.services {
-            installed.services.give_back(id, now_ms);
+            installed.services.put_back(id);
         }
         for id in self.backends {
-            installed.backend_ids.give_back(id, now_ms);
+            installed.backend_ids.put_back(id);
         }
         for slice in self.slots {
-            installed.slots.give_back(slice.offset, slice.len, now_ms);
+            installed.slots.put_back(slice.offset, slice.len);
         }
     }
 }

@@ -55,9 +55,18 @@ impl Ids {
         }
     }
 
+    /// Undoes a [`take`](Self::take) that nothing came of: no program ever saw the number.
+    pub fn put_back(&mut self, id: u32) {
+        self.free.insert(id);
+    }
+
     /// Takes over what another one still holds, after the maps were read anew.
     pub fn hold_as(&mut self, before: &Self) {
         for (until, id) in &before.held {
+            if *id >= self.fresh {
+                self.free.extend(self.fresh..=*id);
+                self.fresh = id + 1;
+            }
             if self.free.remove(id) {
                 self.held.push_back((*until, *id));
             }
@@ -102,6 +111,11 @@ impl Ranges {
         }
     }
 
+    /// Undoes a [`take`](Self::take) that nothing came of: no program ever saw the run.
+    pub fn put_back(&mut self, offset: u32, len: u32) {
+        self.free(offset, even(len));
+    }
+
     /// Takes over what another one still holds, after the maps were read anew.
     pub fn hold_as(&mut self, before: &Self) {
         for (until, offset, len) in &before.held {
@@ -118,19 +132,23 @@ impl Ranges {
 
     fn release(&mut self, now_ms: u64) {
         while let Some((_, offset, len)) = self.held.pop_front_if(|(until, ..)| *until <= now_ms) {
-            let (mut offset, mut len) = (offset, len);
-            if let Some(next) = self.by_offset.get(&(offset + len)).copied() {
-                self.remove(offset + len, next);
-                len += next;
-            }
-            if let Some((start, before)) = self.by_offset.range(..offset).next_back().map(|(s, l)| (*s, *l))
-                && start + before == offset
-            {
-                self.remove(start, before);
-                (offset, len) = (start, before + len);
-            }
-            self.insert(offset, len);
+            self.free(offset, len);
         }
+    }
+
+    /// Adds a run to the free ones, joined with those beside it.
+    fn free(&mut self, mut offset: u32, mut len: u32) {
+        if let Some(next) = self.by_offset.get(&(offset + len)).copied() {
+            self.remove(offset + len, next);
+            len += next;
+        }
+        if let Some((start, before)) = self.by_offset.range(..offset).next_back().map(|(s, l)| (*s, *l))
+            && start + before == offset
+        {
+            self.remove(start, before);
+            (offset, len) = (start, before + len);
+        }
+        self.insert(offset, len);
     }
 
     fn insert(&mut self, offset: u32, len: u32) {
@@ -162,6 +180,30 @@ mod tests {
         assert_eq!(ids.take(0), Some(1));
         ids.give_back(1, 100);
         assert_eq!((ids.take(100), ids.take(100 + HOLD_MS)), (None, Some(1)));
+    }
+
+    #[test]
+    fn what_was_held_is_held_on_when_the_maps_are_read_anew() {
+        let mut before = Ids::new(4, &BTreeSet::from([0, 1, 2]));
+        before.give_back(0, 100);
+        before.give_back(2, 100);
+        let mut ids = Ids::new(4, &BTreeSet::from([1]));
+        ids.hold_as(&before);
+        assert_eq!((ids.take(101), ids.take(101)), (Some(3), None));
+        assert_eq!((ids.take(100 + HOLD_MS), ids.take(100 + HOLD_MS)), (Some(0), Some(2)));
+        let mut before = Ranges::new(8, [(0, 2), (4, 2)]);
+        before.give_back(4, 2, 100);
+        let mut ranges = Ranges::new(8, [(0, 2)]);
+        ranges.hold_as(&before);
+        assert_eq!((ranges.take(4, 101), ranges.take(2, 101), ranges.take(2, 101)), (None, Some(2), Some(6)));
+        assert_eq!(ranges.take(2, 100 + HOLD_MS), Some(4));
+    }
+
+    #[test]
+    fn numbers_beyond_the_limit_are_nobodys() {
+        let mut ids = Ids::new(2, &BTreeSet::from([0, 2, u32::MAX]));
+        ids.give_back(u32::MAX, 0);
+        assert_eq!((ids.take(HOLD_MS), ids.take(HOLD_MS)), (Some(1), None));
     }
 
     proptest! {

@@ -6,5 +6,7 @@ pub mod agreement;
 pub mod call;
 pub mod damage;
 pub mod facts;
+pub mod fixtures;
 pub mod frame;
+pub mod network;
 pub mod site;

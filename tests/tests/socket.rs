@@ -129,8 +129,9 @@ fn datagrams_move_when_their_backend_leaves() {
         assert_eq!(send(&tables, vip), addr(BACKENDS[0][2]));
         tables
     };
-    // Its id becomes a hole, or is given to another address, or to another service's same address.
-    let left: [fn(BackendValue) -> BackendValue; 3] = [
+    // It is retired; its id becomes a hole, or another address's, or another service's same address's.
+    let left: [fn(BackendValue) -> BackendValue; 4] = [
+        |value| BackendValue { flags: 0, ..value },
         |_| BackendValue::default(),
         |value| BackendValue { addr: addr(CLIENT[0]).ip().into(), ..value },
         |value| BackendValue { service: 3, ..value },

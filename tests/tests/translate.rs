@@ -230,6 +230,24 @@ fn hole_behind_a_service_is_never_chosen() {
     assert_eq!(site.flows(), 0);
 }
 
+/// For programs that read the service entry just before the backend was taken from it.
+#[test]
+fn retired_backend_is_still_reached_but_never_as_another_services() {
+    let site = Site::new(&services(1));
+    let retire = |change: fn(&mut seaway_common::BackendValue)| {
+        site.tables.maps().memory_mut().backends.values_mut().for_each(change);
+    };
+    retire(|value| value.flags = 0);
+    for (open, backend, _) in openings() {
+        site.check(&open, &open.to(backend));
+    }
+    retire(|value| value.service += 1);
+    for (open, ..) in openings() {
+        let src = (open.src.ip(), 1).into();
+        site.check_untouched(&Frame { src, ..open }.bytes(), Err(Reason::Inconsistent));
+    }
+}
+
 #[test]
 fn full_flow_table_drops() {
     let mut site = Site::new(&services(1));

@@ -5,6 +5,7 @@
 //!
 //! | step | does |
 //! |---|---|
+//! | `# …` | is a remark |
 //! | `limits services=1 backends=2 slots=4 frontends=1` | makes maps of these sizes; first, if at all |
 //! | `apply NAME` | puts the manifest NAME with the text, and hands over the facts of all manifests |
 //! | `delete NAME` | removes that manifest, and hands over the facts |
@@ -125,7 +126,7 @@ impl<M: Maps, O: FnMut() -> M> Run<M, O> {
     /// What the step shows, if it shows anything.
     fn step(&mut self, command: &str, text: &str) -> Option<String> {
         match command.split_once(' ').unwrap_or((command, "")) {
-            ("limits", _) => {}
+            ("#" | "limits", _) => {}
             ("apply", name) => {
                 self.manifests.insert(name.to_owned(), text.to_owned());
                 self.hand_over();

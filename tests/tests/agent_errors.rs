@@ -1,0 +1,129 @@
+//! What an agent does with bad input, a second agent, and the end.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    fs,
+    io::Read,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use seaway_harness::{privileged, seaway_binary, wait_for};
+use seaway_lab::{
+    Topology,
+    probe::{Outcome, Transport},
+};
+use seaway_tests::network::{self, ECHO_TCP, Network, ask, manifest, pods, question, vip};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const NOBODY: u32 = 65534;
+
+#[test]
+fn broken_manifest_leaves_the_last_good_state_in_force() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let mut agent = network.start();
+    let mut prober = network.prober(network::Path::Socket);
+    let to = question(Transport::Tcp, vip(0, ECHO_TCP));
+    agent.write("echo.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: echo\nspec: {");
+    let status = agent.wait("a warning", |status| !status.warnings.is_empty());
+    assert!(status.warnings.iter().all(|warning| warning.contains("echo.yaml")), "{status:?}");
+    assert_eq!(ask(&mut prober, &to).0, pods()[0]);
+    agent.write("echo.yaml", "");
+    agent.wait("a warning", |status| !status.warnings.is_empty());
+    assert_eq!(ask(&mut prober, &to).0, pods()[0]);
+    agent.apply("echo.yaml", &manifest(&[1]));
+    agent.wait("no warning", |status| status.warnings.is_empty());
+    assert_eq!(ask(&mut prober, &to).0, pods()[1]);
+}
+
+#[test]
+fn cleanup_leaves_no_pin_and_no_program() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let mut prober = network.prober(network::Path::Socket);
+    let to = question(Transport::Tcp, vip(0, ECHO_TCP));
+    let agent = network.start();
+    assert!(agent.terminate().success());
+    let pins = network.setup.pin_dir();
+    assert!(pins.join("links").read_dir().unwrap().count() > 0);
+    assert_eq!(ask(&mut prober, &to).0, pods()[0]);
+    let cleaned = seaway(&["agent", "--cleanup", "--pin-dir", pins.to_str().unwrap()]).output().unwrap();
+    assert!(cleaned.status.success(), "{cleaned:?}");
+    assert!(!pins.exists());
+    // The kernel lets go of programs a moment after their last pin.
+    wait_for("the end of translation", PATIENCE, || prober.ask(&to).unwrap() == Outcome::Unreachable);
+    // Twice is no error.
+    let again = seaway(&["agent", "--cleanup", "--pin-dir", pins.to_str().unwrap()]).output().unwrap();
+    assert!(again.status.success(), "{again:?}");
+}
+
+#[test]
+fn agent_told_to_clean_up_does_so_when_it_ends() {
+    privileged!();
+    let mut network = Network::new(&[0]);
+    network.setup = network.setup.arguments(["--cleanup"]);
+    let mut prober = network.prober(network::Path::Socket);
+    let to = question(Transport::Tcp, vip(0, ECHO_TCP));
+    let agent = network.start();
+    assert_eq!(ask(&mut prober, &to).0, pods()[0]);
+    assert!(agent.terminate().success());
+    assert!(!network.setup.pin_dir().exists());
+    wait_for("the end of translation", PATIENCE, || prober.ask(&to).unwrap() == Outcome::Unreachable);
+}
+
+#[test]
+fn second_agent_on_the_same_pins_is_refused() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let mut agent = network.start();
+    let pins = network.setup.pin_dir().to_str().unwrap();
+    let run_dir = network.setup.run_dir();
+    let manifests = run_dir.with_file_name("manifests");
+    let other_run_dir = run_dir.with_file_name("other-run");
+    let mut command = seaway(&["agent", "--interface", Topology::CLIENT_INTERFACE, "--pin-dir", pins]);
+    command.arg("--manifests").arg(manifests).arg("--run-dir").arg(other_run_dir);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut second = network.topology.node.namespace().spawn(command).unwrap();
+    let mut stderr = second.stderr().unwrap();
+    assert_eq!(second.wait(PATIENCE).unwrap().code(), Some(1));
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    assert!(said.contains("another agent") && said.contains(pins) && said.contains("--pin-dir"), "{said}");
+    let mut prober = network.prober(network::Path::Xdp);
+    assert_eq!(ask(&mut prober, &question(Transport::Tcp, vip(0, ECHO_TCP))).0, pods()[0]);
+    assert!(agent.status().ready);
+}
+
+#[test]
+fn agent_without_root_says_so_and_exits_with_3() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let output = unprivileged(folder.path(), &["agent", "--manifests", ".", "--interface", "lo"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("needs root") && said.trim().lines().count() == 1, "{said}");
+}
+
+/// Runs `seaway` as nobody, whoever runs this test.
+fn unprivileged(folder: &Path, arguments: &[&str]) -> Output {
+    // A copy, because the folders above the program may be closed to others.
+    let program = folder.join("seaway");
+    fs::copy(seaway_binary(), &program).unwrap();
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder);
+    let is_root = fs::metadata(folder).is_ok_and(|folder| std::os::unix::fs::MetadataExt::uid(&folder) == 0);
+    if is_root {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command.output().unwrap()
+}
+
+fn seaway(arguments: &[&str]) -> Command {
+    let mut command = Command::new(seaway_binary());
+    command.args(arguments);
+    command
+}
