@@ -92,7 +92,7 @@ impl Classifier {
             };
             match named {
                 Some((_, name)) if name == "*" && subject.kind != "ServiceAccount" => {
-                    self.anyone.insert(index)
+                    self.anyone.insert(index);
                 }
                 Some((table, name)) => table.entry(name.clone()).or_default().insert(index),
                 None => {}

@@ -2,19 +2,28 @@
 
 #![forbid(unsafe_code)]
 
+pub mod allocate;
+pub mod behaviour;
+pub mod borrow;
 pub mod builtin;
 pub mod classify;
 pub mod deal;
 pub mod defaults;
+pub mod demand;
 pub mod estimate;
 pub mod flow;
+pub mod limits;
 pub mod matching;
+pub mod metrics;
 mod number;
 pub mod object;
 pub mod objects;
+pub mod queueset;
 pub mod read;
 pub mod request;
+pub mod retry;
 pub mod seats;
 pub mod upkeep;
 pub mod validate;
+pub mod wait;
 pub mod watches;

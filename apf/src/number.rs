@@ -27,11 +27,6 @@ pub(crate) const fn float(value: u64) -> f64 {
     value as f64
 }
 
-/// As `float`, for signed numbers.
-pub(crate) const fn float_signed(value: i64) -> f64 {
-    value as f64
-}
-
 /// An index as the 32-bit number that the tables keep; sizes are limited far below.
 pub(crate) fn index(value: usize) -> u32 {
     u32::try_from(value).expect("tables have fewer than 2^32 rows")

@@ -1,6 +1,7 @@
 //! Vectors about objects: built-ins, validation, upkeep.
 
 use super::Tally;
+use seaway_apf::metrics::{FAMILIES, Kind, NAMESPACE};
 use seaway_apf::object::{FlowSchema, FlowSchemaSpec, Metadata, PriorityLevel, PriorityLevelSpec};
 use seaway_apf::upkeep::{self, Duty};
 use seaway_apf::validate::{self, FieldError, Options};
@@ -168,4 +169,45 @@ fn wanted(errors: &[Expected]) -> Vec<Value> {
 fn sorted(mut rows: Vec<Value>) -> Vec<Value> {
     rows.sort_by_key(ToString::to_string);
     rows
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    #[serde(rename = "format")]
+    _format: String,
+    #[serde(rename = "note")]
+    _note: Option<String>,
+    metrics: Vec<MetricCase>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricCase {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    labels: Option<Vec<String>>,
+    buckets: Option<Vec<f64>>,
+    #[serde(rename = "stability")]
+    _stability: Option<String>,
+    #[serde(rename = "help")]
+    _help: Option<String>,
+}
+
+pub(super) fn metrics(file: Metrics, tally: &mut Tally) {
+    tally.equal("number of families", FAMILIES.len(), file.metrics.len());
+    for case in file.metrics {
+        let family = FAMILIES.iter().find(|family| format!("{NAMESPACE}_{}", family.name) == case.name);
+        let got = family.map(|family| {
+            let (kind, buckets) = match family.kind {
+                Kind::Counter => ("counter", None),
+                Kind::Gauge => ("gauge", None),
+                Kind::Histogram(bounds) => ("histogram", Some(bounds.to_vec())),
+            };
+            (kind.to_owned(), buckets, family.labels.iter().map(|&label| label.to_owned()).collect())
+        });
+        let expected = (case.kind, case.buckets, case.labels.unwrap_or_default());
+        tally.equal(case.name, got, Some(expected));
+    }
 }

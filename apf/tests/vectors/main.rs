@@ -4,8 +4,13 @@
 //! known here is a failure: a vector must not pass because nobody looked at it.
 
 mod configuration;
+mod defects;
+mod demand;
+mod fairness;
 mod matching;
 mod numbers;
+mod script;
+mod traces;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -67,15 +72,26 @@ fn run(file: Value) -> Tally {
     let format = file.get("format").and_then(Value::as_str).unwrap_or_default().to_owned();
     match format.as_str() {
         "apf-autoupdate/1" => typed(file, configuration::autoupdate),
+        "apf-borrowing/1" => typed(file, demand::borrowing),
         "apf-collision/1" => typed(file, numbers::collision),
+        "apf-conc-alloc/1" => typed(file, demand::allocation),
         "apf-constants/1" => typed(file, numbers::constants),
         "apf-default-matching/1" => typed(file, matching::default_matching),
         "apf-default-objects/1" => typed(file, configuration::default_objects),
+        "apf-dispatch-choice/1" => typed(file, traces::dispatch_choice),
+        "apf-fairness/1" => typed(file, fairness::scenarios),
         "apf-flow-hash/1" => typed(file, matching::flow_hash),
+        "apf-integrator/1" => typed(file, demand::integrator),
+        "apf-limits/1" => typed(file, demand::limits),
         "apf-list-seats/1" => typed(file, numbers::list_seats),
+        "apf-metrics/1" => typed(file, configuration::metrics),
+        "apf-queueset-traces/1" => typed(file, traces::traces),
+        "apf-reference-defects/1" => typed(file, defects::defects),
+        "apf-retry-after/1" => typed(file, demand::retry_after),
         "apf-rule-matching/1" => typed(file, matching::rule_matching),
         "apf-shuffle/1" => typed(file, matching::shuffle),
         "apf-validation/1" => typed(file, configuration::validation),
+        "apf-wait-limit/1" => typed(file, demand::wait_limit),
         "apf-watch-tracker/1" => typed(file, matching::watch_tracker),
         "apf-width/1" => typed(file, numbers::width),
         other => failed(format!("format {other:?} is not known")),
