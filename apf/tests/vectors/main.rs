@@ -3,9 +3,12 @@
 //! The folder is `SEAWAY_APF_CASES`, or the copies beside this test. A format or a field that is not
 //! known here is a failure: a vector must not pass because nobody looked at it.
 
+#![expect(clippy::needless_pass_by_value, reason = "a check consumes the file or the row it checks")]
+
 mod configuration;
 mod defects;
 mod demand;
+mod engine;
 mod fairness;
 mod matching;
 mod numbers;
@@ -76,6 +79,7 @@ fn run(file: Value) -> Tally {
         "apf-collision/1" => typed(file, numbers::collision),
         "apf-conc-alloc/1" => typed(file, demand::allocation),
         "apf-constants/1" => typed(file, numbers::constants),
+        "apf-debug-dump/1" => typed(file, engine::dumps),
         "apf-default-matching/1" => typed(file, matching::default_matching),
         "apf-default-objects/1" => typed(file, configuration::default_objects),
         "apf-dispatch-choice/1" => typed(file, traces::dispatch_choice),

@@ -4,8 +4,10 @@ use super::Tally;
 use seaway_apf::deal::{self, Dealer};
 use seaway_apf::estimate::{self, Gates, Known, ListShape};
 use seaway_apf::objects::{self, ObjectStats};
+use seaway_apf::queueset::Reason;
 use seaway_apf::request::RequestInfo;
-use seaway_apf::{defaults, seats, upkeep, validate};
+use seaway_apf::{allocate, borrow, dangling, defaults, demand, headers, limits, retry};
+use seaway_apf::{seats, upkeep, validate, wait};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -47,7 +49,6 @@ pub(super) fn constants(file: Map<String, Value>, tally: &mut Tally) {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one line per constant")]
 fn constant(name: &str) -> Option<Value> {
     const MS: u64 = 1_000_000;
     const S: u64 = 1_000_000_000;
@@ -80,6 +81,34 @@ fn constant(name: &str) -> Option<Value> {
         "bootstrap_reconcile_s" => json!(upkeep::RECONCILE_NS / S),
         "bootstrap_initial_retry_s" => json!(upkeep::INITIAL_RETRY_NS / S),
         "bootstrap_initial_give_up_s" => json!(upkeep::INITIAL_GIVE_UP_NS / S),
+        "progress_wind_back" => json!("floor((2^64-1)/2) units once R >= 1.5x that"),
+        "borrowing_period_s" => json!(borrow::PERIOD_NS / S),
+        "smoothing_a" => json!(demand::SMOOTHING),
+        "min_target" => json!(allocate::TARGET_MIN),
+        "alloc_epsilon" => json!(allocate::EPSILON),
+        "max_seats_percent_of_nominal" => json!(limits::MAX_SEATS_PART),
+        "wait_limit_default" => {
+            let quarter = wait::DEFAULT_NS / S;
+            json!(format!("request timeout / {} (60 s -> {quarter} s)", wait::DEADLINE_PARTS))
+        }
+        "wait_limit_hard_cap_s" => json!(wait::MAX_NS / S),
+        "wait_limit_fraction_of_deadline" => json!(1.0 / wait::DEADLINE_PARTS as f64),
+        "retry_after_initial_s" => json!(retry::INITIAL_S),
+        "retry_after_max_s" => json!(retry::MAX_S),
+        "default_max_requests_inflight" => json!(limits::SEATS_READING),
+        "default_max_mutating_inflight" => json!(limits::SEATS_MUTATING),
+        "fs_status_updates_per_minute" => json!(dangling::WRITES_PER_MINUTE),
+        "fs_status_retry_delay_s" => json!(dangling::RETRY_S),
+        "config_requeue_backoff" => {
+            let [first, last] = dangling::BACKOFF_MS;
+            json!([format!("{first} ms"), format!("{} h", last / 3_600_000)])
+        }
+        "headers" => json!({
+            "flow_schema": headers::FLOW_SCHEMA_UID,
+            "priority_level": headers::PRIORITY_LEVEL_UID,
+        }),
+        "reject_reasons" => json!(Reason::ALL.map(Reason::as_str)),
+        "reject_status" => json!(headers::REFUSED_STATUS),
         _ => return None,
     })
 }
