@@ -6,7 +6,7 @@
 //! The tables hold names from the configuration only; no request can make them grow or collide.
 
 use crate::matching;
-use crate::object::{FlowSchema, FlowSchemaSpec, PolicyRule};
+use crate::object::{FlowSchema, FlowSchemaSpec, PolicyRule, Subject};
 use crate::request::Attributes;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -26,7 +26,10 @@ pub struct Classifier {
 #[derive(Debug)]
 struct CompiledRule {
     schema: usize,
+    /// Whether it applies to every request of its subjects.
     everything: bool,
+    /// Whether being in a set of subjects is not enough: accounts are kept by namespace only.
+    named_accounts: bool,
     rule: PolicyRule,
 }
 
@@ -75,7 +78,7 @@ impl Classifier {
         }
         Candidates { sets, word: 0, bits: 0, words: self.rules.len().div_ceil(WORD_BITS) }
             .map(|index| &self.rules[index])
-            .filter(|rule| rule.everything || rule.applies(attributes))
+            .filter(|rule| rule.applies(attributes))
             .map(|rule| rule.schema)
     }
 
@@ -98,20 +101,22 @@ impl Classifier {
                 None => {}
             }
         }
-        let everything = !rule.subjects.iter().any(|subject| subject.kind == "ServiceAccount")
-            && matching::is_everything(rule);
-        self.rules.push(CompiledRule { schema, everything, rule: rule.clone() });
+        let account = |subject: &Subject| subject.service_account.as_ref().is_some_and(|a| a.name != "*");
+        let named_accounts = rule.subjects.iter().any(account);
+        let everything = matching::is_everything(rule);
+        self.rules.push(CompiledRule { schema, everything, named_accounts, rule: rule.clone() });
     }
 }
 
 impl CompiledRule {
     fn applies(&self, attributes: &Attributes) -> bool {
-        matching::action(&self.rule, &attributes.request)
-            && self
-                .rule
-                .subjects
-                .iter()
-                .any(|subject| matching::subject(subject, &attributes.user, &attributes.groups))
+        (self.everything || matching::action(&self.rule, &attributes.request))
+            && (!self.named_accounts || self.is_subject(attributes))
+    }
+
+    fn is_subject(&self, attributes: &Attributes) -> bool {
+        let is = |subject| matching::subject(subject, &attributes.user, &attributes.groups);
+        self.rule.subjects.iter().any(is)
     }
 }
 

@@ -20,6 +20,8 @@ pub mod flow;
 #[cfg(any(feature = "async", loom))]
 pub mod handoff;
 pub mod headers;
+#[cfg(feature = "tower")]
+pub mod layer;
 pub mod level;
 pub mod limits;
 pub mod matching;

@@ -88,8 +88,17 @@ fn contains(list: &[String], value: &str) -> bool {
 }
 
 fn contains_resource(list: &[String], request: &RequestInfo) -> bool {
-    let wanted = (request.resource.as_str(), request.subresource.as_str());
-    is_wildcard(list) || list.iter().any(|entry| entry.split_once('/').unwrap_or((entry, "")) == wanted)
+    let (resource, subresource) = (request.resource.as_str(), request.subresource.as_str());
+    is_wildcard(list)
+        || list.iter().any(|entry| {
+            entry.strip_prefix(resource).is_some_and(|rest| {
+                if subresource.is_empty() {
+                    rest.is_empty()
+                } else {
+                    rest.strip_prefix('/') == Some(subresource)
+                }
+            })
+        })
 }
 
 fn is_wildcard(list: &[String]) -> bool {
