@@ -26,6 +26,8 @@ pub struct Explanation {
     pub distinguisher: String,
     /// Hash of the flow; 0 where the level has no flows.
     pub hash: u64,
+    /// Number of queues that hands are dealt from; 0 for levels without queues.
+    pub deck: u64,
     /// The queues dealt to the flow, and each one's state.
     pub hand: Vec<(u32, QueueDump)>,
     /// The queue with the least waiting work, if the level queues.
@@ -54,6 +56,7 @@ impl<W: Waiter> Engine<W> {
             (state.wishes, state.queues.queues())
         };
         let dealer = wishes.queues.and_then(|(n, hand, _)| Dealer::new(n.into(), hand.into()).ok());
+        let deck = dealer.as_ref().map_or(0, Dealer::deck);
         let cards = dealer.map(|dealer| dealer.deal(hash));
         let cards = cards.as_ref().map_or(&[][..], Hand::cards);
         let hand: Vec<_> =
@@ -66,6 +69,7 @@ impl<W: Waiter> Engine<W> {
             exempt: wishes.exempt,
             distinguisher,
             hash,
+            deck,
             queue: hand.iter().min_by_key(|(_, queue)| queue.total_work).map(|(card, _)| *card),
             hand,
             work: self.estimate(now_ns, attributes, level.max_seats(), |_| ()),
