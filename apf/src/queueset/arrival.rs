@@ -4,6 +4,9 @@ use super::entries::{Entry, NONE, RequestId, Stage};
 use super::{Arrival, Decision, QueueSet, Reason};
 use crate::seats::SeatSeconds;
 
+/// Most seats of one request; sums of what waits and executes then stay far from overflow.
+const WIDTH_MAX: u32 = 10_000;
+
 impl<D, W> QueueSet<D, W> {
     /// A request arrives: it executes, waits or is refused. `waiter` is called only if it waits.
     #[inline]
@@ -14,6 +17,9 @@ impl<D, W> QueueSet<D, W> {
         waiter: impl FnOnce(RequestId) -> W,
     ) -> Decision {
         self.sync(now_ns);
+        let mut arrival = arrival;
+        arrival.work.initial_seats = arrival.work.initial_seats.min(WIDTH_MAX);
+        arrival.work.final_seats = arrival.work.final_seats.min(WIDTH_MAX);
         let decision = if self.config.queues > 0 {
             self.enqueue(now_ns, arrival, waiter)
         } else {

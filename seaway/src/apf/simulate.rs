@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// Form of the result.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-    /// Draw seats and waiting requests over time to this file.
+    /// Draw seats and waits over time to this file.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Do not show progress.

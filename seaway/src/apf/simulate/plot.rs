@@ -1,6 +1,7 @@
-//! Seats and waiting requests over time, as an SVG.
+//! Seats and waits over time, as an SVG.
 
 use super::report::Report;
+use plotters::prelude::SeriesLabelPosition;
 use plotters::prelude::{
     BLACK, ChartBuilder, Color, HSLColor, IntoDrawingArea, LineSeries, PathElement, RGBColor, SVGBackend,
     WHITE,
@@ -10,14 +11,14 @@ use std::path::Path;
 const WIDTH: u32 = 900;
 const RUN_HEIGHT: u32 = 420;
 
-/// Draws every run below the one before: seats taken above, requests waiting below.
+/// Draws every run below the one before: seats taken above, waits below.
 pub(super) fn draw(path: &Path, reports: &[Report]) -> anyhow::Result<()> {
     let runs = u32::try_from(reports.len())?;
     let root = SVGBackend::new(path, (WIDTH, RUN_HEIGHT * runs)).into_drawing_area();
     root.fill(&WHITE).map_err(failed)?;
     for (area, report) in root.split_evenly((reports.len(), 1)).iter().zip(reports) {
         let panels = area.split_evenly((2, 1));
-        for (curve, (panel, title)) in panels.iter().zip(["seats taken", "requests waiting"]).enumerate() {
+        for (curve, (panel, title)) in panels.iter().zip(["seats taken", "mean wait (ms)"]).enumerate() {
             let highest =
                 report.flows.values().flat_map(|flow| &flow.curves[curve]).copied().fold(1.0, f64::max);
             let mut chart = ChartBuilder::on(panel)
@@ -44,6 +45,7 @@ pub(super) fn draw(path: &Path, reports: &[Report]) -> anyhow::Result<()> {
             if curve == 0 {
                 chart
                     .configure_series_labels()
+                    .position(SeriesLabelPosition::UpperLeft)
                     .background_style(RGBColor(255, 255, 255).mix(0.8))
                     .border_style(BLACK.mix(0.2))
                     .draw()

@@ -32,8 +32,10 @@ pub(super) struct Flow {
     mean_seats: f64,
     /// Seats it would have taken had every request executed at once.
     asked_seats: f64,
-    /// Seats taken and requests waiting at each point of time.
+    /// Seats taken, and the mean wait in milliseconds of requests that started, over time.
     pub curves: [Vec<f64>; 2],
+    /// Requests that started, over time.
+    starts: Vec<f64>,
 }
 
 impl Report {
@@ -56,7 +58,8 @@ impl Report {
             .collect();
         let (sum, squares) = (parts.iter().sum::<f64>(), parts.iter().map(|part| part * part).sum::<f64>());
         let fairness = if squares > 0.0 { sum * sum / (squares * parts.len() as f64) } else { 1.0 };
-        let light = flows.values().filter(|flow| flow.asked_seats <= level);
+        let equal = flows.values().map(|flow| flow.mean_seats).sum::<f64>() / flows.len().max(1) as f64;
+        let light = flows.values().filter(|flow| flow.asked_seats < equal);
         let light_wait_ms = light.map(|flow| flow.wait(0.99)).fold(0.0, f64::max);
         Self { name, flows, seconds: end_ns as f64 / 1e9, fairness, light_wait_ms }
     }
@@ -134,32 +137,42 @@ impl Flow {
         if !outcome.level.is_empty() && !self.levels.contains(&outcome.level) {
             self.levels.push(outcome.level.clone());
         }
-        let waited_until = outcome.started_ns.unwrap_or(outcome.ended_ns);
-        self.draw(1, outcome.arrived_ns, waited_until, 1.0, end_ns);
         if let Some(started_ns) = outcome.started_ns {
             self.executed += 1;
-            self.waits_ms.push((started_ns - outcome.arrived_ns) as f64 / 1e6);
+            let wait_ms = (started_ns - outcome.arrived_ns) as f64 / 1e6;
+            self.waits_ms.push(wait_ms);
+            self.note_wait(started_ns, wait_ms, end_ns);
             let seats = f64::from(outcome.seats);
             self.mean_seats += seats * (outcome.ended_ns - started_ns) as f64 / end_ns as f64;
-            self.draw(0, started_ns, outcome.ended_ns, seats, end_ns);
+            self.draw_seats(started_ns, outcome.ended_ns, seats, end_ns);
         }
         if let Some(reason) = outcome.refused {
             *self.refused.entry(reason).or_default() += 1;
         }
     }
 
-    /// Adds a span to a curve, as its mean over each of the intervals that it touches.
-    fn draw(&mut self, curve: usize, from_ns: u64, to_ns: u64, height: f64, end_ns: u64) {
-        let curve = &mut self.curves[curve];
+    /// Adds a span to the seats, as its mean over each of the intervals that it touches.
+    fn draw_seats(&mut self, from_ns: u64, to_ns: u64, seats: f64, end_ns: u64) {
+        let curve = &mut self.curves[0];
         curve.resize(POINTS, 0.0);
         let width = end_ns as f64 / POINTS as f64;
         for (index, value) in curve.iter_mut().enumerate() {
             let (start, end) = (index as f64 * width, (index + 1) as f64 * width);
             let overlap = (to_ns as f64).min(end) - (from_ns as f64).max(start);
             if overlap > 0.0 {
-                *value += height * overlap / width;
+                *value += seats * overlap / width;
             }
         }
+    }
+
+    fn note_wait(&mut self, started_ns: u64, wait_ms: f64, end_ns: u64) {
+        self.curves[1].resize(POINTS, 0.0);
+        self.starts.resize(POINTS, 0.0);
+        let index = u128::from(started_ns) * POINTS as u128 / (u128::from(end_ns) + 1);
+        let index = usize::try_from(index).unwrap_or(0);
+        let (mean, starts) = (&mut self.curves[1][index], &mut self.starts[index]);
+        *starts += 1.0;
+        *mean += (wait_ms - *mean) / *starts;
     }
 
     /// The wait that this part of the executed requests did not exceed, in milliseconds.
