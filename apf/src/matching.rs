@@ -101,6 +101,7 @@ fn contains_resource(list: &[String], request: &RequestInfo) -> bool {
         })
 }
 
-fn is_wildcard(list: &[String]) -> bool {
+/// Whether a list matches everything.
+pub(crate) fn is_wildcard(list: &[String]) -> bool {
     matches!(list, [only] if only == "*")
 }

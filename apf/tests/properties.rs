@@ -7,7 +7,7 @@ use seaway_apf::queueset::{Arrival, Config, Decision, Finish, QueueSet, RequestI
 use seaway_apf::seats::Work;
 use std::collections::BTreeMap;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Event {
     Arrive { hash: u64, initial: u32, last: u32, linger_ms: u64 },
     Finish(usize),
@@ -121,7 +121,7 @@ impl Model {
     }
 
     fn count(&self, stage: Stage) -> u32 {
-        self.requests.values().filter(|(_, s)| *s == stage).count() as u32
+        self.requests.values().map(|(_, s)| u32::from(*s == stage)).sum()
     }
 
     fn check(&self) {
@@ -138,7 +138,7 @@ impl Model {
         assert_eq!(totals.waiting, queues.iter().map(|queue| queue.pending).sum::<u32>());
         assert_eq!(totals.seats_waiting, queues.iter().map(|queue| queue.max_seats).sum::<u32>());
         assert!(queues.len() >= usize::try_from(config.queues).unwrap_or(0));
-        assert_eq!(self.arrived, self.refused + self.requests.len() as u32);
+        assert_eq!(self.arrived as usize, self.refused as usize + self.requests.len());
         assert_eq!(totals.rejected, u64::from(self.refused) + totals.cancelled);
     }
 

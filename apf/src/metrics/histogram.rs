@@ -14,6 +14,8 @@ pub struct Histogram {
 #[derive(Clone, Debug)]
 pub struct TimedHistogram {
     histogram: Histogram,
+    /// Numerator and denominator of the value.
+    ratio: (u64, u64),
     value: f64,
     bucket: usize,
     since_ns: u64,
@@ -76,17 +78,17 @@ impl TimedHistogram {
     /// Starts at 0 at the given time.
     #[must_use]
     pub fn new(bounds: &'static [f64], now_ns: u64) -> Self {
-        Self { histogram: Histogram::new(bounds), value: 0.0, bucket: 0, since_ns: now_ns }
+        Self { histogram: Histogram::new(bounds), ratio: (0, 1), value: 0.0, bucket: 0, since_ns: now_ns }
     }
 
     /// The ratio has this value from now on.
     #[inline]
     pub fn set(&mut self, now_ns: u64, numerator: u64, denominator: u64) {
         self.settle(now_ns);
-        let value = number::float(numerator) / number::float(denominator.max(1));
-        if value.to_bits() != self.value.to_bits() {
-            self.value = value;
-            self.bucket = self.histogram.bucket(value);
+        if self.ratio != (numerator, denominator) {
+            self.ratio = (numerator, denominator);
+            self.value = number::float(numerator) / number::float(denominator.max(1));
+            self.bucket = self.histogram.bucket(self.value);
         }
     }
 

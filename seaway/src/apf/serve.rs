@@ -3,6 +3,7 @@
 mod admin;
 mod proxy;
 mod reload;
+mod tls;
 
 use super::{Common, Limiter, max_in_flight};
 use anyhow::Context;
@@ -15,7 +16,10 @@ use proxy::{Identity, Proxy};
 use seaway_apf::control::FlowControl;
 use seaway_apf::layer::FlowControlLayer;
 use std::net::SocketAddr;
+use tls::Peer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tower::Layer;
 use tracing::{debug, info};
 use tracing_subscriber::EnvFilter;
@@ -45,6 +49,8 @@ pub(super) struct Args {
     /// Header with one group; may be repeated.
     #[arg(long, value_name = "NAME", default_value = "x-remote-group")]
     group_header: http::HeaderName,
+    #[command(flatten)]
+    tls: tls::Files,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
@@ -72,26 +78,31 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     );
 
     let shown = control.clone();
+    let tls = args.tls.acceptor()?;
+    let identity = Identity {
+        user: args.user_header,
+        group: args.group_header,
+        certificates_only: args.tls.asks_for_certificates(),
+    };
     let admin =
-        accept(admin, hyper::service::service_fn(move |request| admin::answer(shown.clone(), request)));
+        accept(admin, None, hyper::service::service_fn(move |request| admin::answer(shown.clone(), request)));
     let proxy = Proxy::new(&args.upstream)?;
-    let identity = Identity { user: args.user_header, group: args.group_header };
     match args.limiter {
         Limiter::Apf => {
             let layer = FlowControlLayer::new(control, move |request: &_| identity.attributes(request));
             let service = TowerToHyperService::new(layer.layer(proxy));
-            tokio::try_join!(accept(listener, service), admin)?;
+            tokio::try_join!(accept(listener, tls, service), admin)?;
         }
         Limiter::MaxInFlight => {
             let service = TowerToHyperService::new(proxy::OldWay::new(proxy, args.max_in_flight));
-            tokio::try_join!(accept(listener, service), admin)?;
+            tokio::try_join!(accept(listener, tls, service), admin)?;
         }
     }
     Ok(())
 }
 
 /// Serves connections until the program is told to stop.
-async fn accept<S, B>(listener: TcpListener, service: S) -> anyhow::Result<()>
+async fn accept<S, B>(listener: TcpListener, tls: Option<TlsAcceptor>, service: S) -> anyhow::Result<()>
 where
     S: Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -105,12 +116,39 @@ where
             accepted = listener.accept() => accepted?.0,
             stop = tokio::signal::ctrl_c() => return stop.context("cannot wait for the signal to stop"),
         };
-        let service = service.clone();
+        let (service, tls) = (service.clone(), tls.clone());
         tokio::spawn(async move {
-            let connection = Builder::new(TokioExecutor::new()).http1_only();
-            if let Err(e) = connection.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
-                debug!("connection ended: {e}");
+            let Some(tls) = tls else { return converse(stream, None, service).await };
+            match tls.accept(stream).await {
+                Ok(stream) => {
+                    let peer = tls::peer(&stream);
+                    converse(stream, peer, service).await;
+                }
+                Err(e) => debug!("no TLS: {e}"),
             }
         });
+    }
+}
+
+/// Serves one connection; its requests carry what the client's certificate says.
+async fn converse<T, S, B>(stream: T, peer: Option<Peer>, service: S)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body_util::BodyExt + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        service.call(request)
+    });
+    let connection = Builder::new(TokioExecutor::new()).http1_only();
+    if let Err(e) = connection.serve_connection(TokioIo::new(stream), service).await {
+        debug!("connection ended: {e}");
     }
 }

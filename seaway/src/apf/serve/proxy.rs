@@ -1,5 +1,6 @@
 //! Passing requests on, and who sends them.
 
+use super::tls::Peer;
 use crate::apf::explain::attributes;
 use crate::apf::max_in_flight::{Limits, MaxInFlight};
 use anyhow::Context;
@@ -25,11 +26,13 @@ use tracing::warn;
 type Body = Either<Incoming, Full<Bytes>>;
 type Reply = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// Names of the headers that say who asks.
+/// Where it is said who asks.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub user: HeaderName,
     pub group: HeaderName,
+    /// Certificates alone say it: headers could be set by anyone.
+    pub certificates_only: bool,
 }
 
 /// Passes requests on to one server.
@@ -54,6 +57,10 @@ struct InFlight {
 
 impl Identity {
     pub(super) fn attributes<B>(&self, request: &Request<B>) -> Attributes {
+        if self.certificates_only {
+            let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+            return attributes(peer.user, peer.groups, info(request));
+        }
         let text = |value: &HeaderValue| value.to_str().map(str::to_owned).ok();
         let user = request.headers().get(&self.user).and_then(text);
         let groups = request.headers().get_all(&self.group).iter().filter_map(text).collect();
