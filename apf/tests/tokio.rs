@@ -154,7 +154,7 @@ fn threads_never_hold_more_seats_than_there_are() {
                 for round in 0..50 {
                     let acquire = control.acquire(who(&format!("user-{task}"), "GET"));
                     // Every seventh gives up after one poll.
-                    if (task + round) % 7 == 0 {
+                    if (task + round).is_multiple_of(7) {
                         drop(futures_once(acquire).await);
                         *ends.lock().unwrap() += 1;
                         continue;

@@ -27,7 +27,7 @@ enum Command {
     /// Replay a request log, or a generated load, and show waits, refusals, seats and fairness.
     Simulate(simulate::Args),
     /// Put flow control in front of an HTTP server.
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
 }
 
 /// Where the objects come from and what the server decides.
@@ -72,7 +72,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Explain(args) => explain::run(&args),
         Command::Simulate(args) => simulate::run(&args),
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(*args),
     }
 }
 

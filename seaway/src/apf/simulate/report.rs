@@ -48,6 +48,7 @@ impl Report {
         }
         for flow in flows.values_mut() {
             flow.waits_ms.sort_by(f64::total_cmp);
+            flow.carry_waits();
             let each = if flow.executed > 0 { flow.mean_seats / flow.executed as f64 } else { 0.0 };
             flow.asked_seats = each * flow.requests as f64;
         }
@@ -173,6 +174,18 @@ impl Flow {
         let (mean, starts) = (&mut self.curves[1][index], &mut self.starts[index]);
         *starts += 1.0;
         *mean += (wait_ms - *mean) / *starts;
+    }
+
+    /// Where nothing started, the curve goes on as it was.
+    fn carry_waits(&mut self) {
+        let mut last = 0.0;
+        for (mean, starts) in self.curves[1].iter_mut().zip(&self.starts) {
+            if *starts > 0.0 {
+                last = *mean;
+            } else {
+                *mean = last;
+            }
+        }
     }
 
     /// The wait that this part of the executed requests did not exceed, in milliseconds.
