@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod apf;
 mod demo;
 mod dump;
 mod explain;
@@ -16,18 +17,20 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use seaway_dataplane::probe;
 
-/// A node agent for Kubernetes: Services by eBPF.
-#[derive(Debug, Parser)]
+/// A node agent for Kubernetes: Services by eBPF, and flow control for API servers.
+#[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Balance Services on this node until told to stop; what is in the kernel stays.
     Agent(Box<agent::Args>),
+    /// Explain, simulate and serve API Priority and Fairness.
+    Apf(apf::Args),
     /// Show Service load balancing at work on this machine, without a cluster.
     Demo(demo::Args),
     /// Tell whether an agent runs, what it serves, and how full its maps are.
@@ -47,6 +50,7 @@ const KERNEL_LACKS: u8 = 3;
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Agent(args) => finish(agent::run(*args)),
+        Command::Apf(args) => finish(apf::run(args)),
         Command::Demo(args) => demo::run(&args),
         Command::Status(args) => finish(status::run(&args)),
         Command::Dump(args) => finish(dump::run(&args)),

@@ -35,7 +35,7 @@ const OWNERS: [(&str, &[&str]); 8] = [
     ("k8s-openapi", &["seaway-cluster"]),
     ("kube", &["seaway-cluster"]),
     ("hickory-server", &["seaway-dns"]),
-    ("tower", &["seaway-apf"]),
+    ("tower", &["seaway", "seaway-apf"]),
     ("anyhow", &["seaway", "seaway-benches", "seaway-tests", "xtask"]),
     ("clap", &["seaway", "seaway-benches", "seaway-tests", "xtask"]),
 ];
