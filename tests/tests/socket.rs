@@ -15,6 +15,10 @@ use seaway_tests::{
 };
 
 const COOKIE: u64 = 77;
+/// Entries that closing a socket removes, its head aside.
+const CHAIN_MAX: usize = SOCKET_CHAIN_MAX as usize;
+/// Services of a socket with many.
+const SERVICES: usize = 20;
 
 /// What `restore` shows a socket for `remote`.
 fn shown(tables: &MemoryTables, cookie: u64, remote: SocketAddr) -> SocketAddr {
@@ -187,32 +191,33 @@ fn full_socket_table_lets_the_call_go_on() {
 }
 
 /// Services for a socket with many: the first two backends are shared by all.
-fn many() -> Vec<Virtual> {
+fn many(services: usize) -> Vec<Virtual> {
     let vip = |n: u16| SocketAddr::new([10, 96, 1, 1].into(), n);
     let own = |n: u16| SocketAddr::new([10, 1, 2, 1].into(), n);
     let backends = |n: u16| vec![addr(BACKENDS[0][0]), addr(BACKENDS[0][1]), own(n)];
-    (1..=20).map(|n| Virtual { vip: vip(n), proto: proto::UDP, backends: backends(n) }).collect()
+    (1..).take(services).map(|n| Virtual { vip: vip(n), proto: proto::UDP, backends: backends(n) }).collect()
 }
 
 proptest! {
     /// However a socket came to its entries, closing it leaves none, up to the limit of the chain.
     #[test]
     fn closed_socket_leaves_no_entry(
-        calls in vec((0usize..20, any::<u32>(), any::<bool>(), 0u32..10), 0..120),
+        calls in vec((0..SERVICES, any::<u32>(), any::<bool>(), 0u32..10), 0..120),
     ) {
-        let all = many();
+        let all = many(SERVICES);
+        let all_ids: Vec<u32> = (0u32..).take(SERVICES).collect();
         let tables = Site::new(&all).tables;
         let neighbour = Call::new(COOKIE + 1, proto::UDP, all[0].vip);
         connect(&mut neighbour.clone(), &tables).unwrap();
         for (service, random, by_connect, update) in calls {
-            if tables.entries_of(COOKIE) as u32 > SOCKET_CHAIN_MAX - 2 {
+            if tables.entries_of(COOKIE) + 2 > CHAIN_MAX {
                 break;
             }
             let vip = all[service].vip;
             if update == 0 {
                 // Its backends leave: the next datagram is placed anew.
                 change(&tables, &key_of(vip, proto::UDP), |_| {});
-                let service = service as u32;
+                let service = all_ids[service];
                 tables.maps().memory_mut().backends.values_mut().filter(|value| value.service == service)
                     .for_each(|value| value.port = seaway_common::Be16::new(value.port.get() + 100));
             }
@@ -230,26 +235,18 @@ proptest! {
     }
 }
 
+/// A service takes two entries, and the chain has a head. What is beyond is left to the LRU.
 #[test]
 fn release_takes_as_many_entries_as_the_chain_may_have() {
-    let tables = Site::new(&many()).tables;
-    for turn in 0..4u32 {
-        for service in many() {
-            tables.set_randoms([turn * (u32::MAX / 3)]);
-            connect(&mut Call::new(COOKIE, proto::UDP, service.vip), &tables).unwrap();
-            if tables.entries_of(COOKIE) < 24 {
-                continue;
-            }
+    for (services, left) in [(CHAIN_MAX / 2, 0), (CHAIN_MAX / 2 + 1, 2)] {
+        let all = many(services);
+        let tables = Site::new(&all).tables;
+        for service in &all {
+            tables.set_randoms([u32::MAX]);
+            assert_eq!(send(&tables, service.vip), service.backends[2]);
         }
+        assert_eq!(tables.entries_of(COOKIE), 2 * services + 1);
+        release(COOKIE, &tables);
+        assert_eq!(tables.entries_of(COOKIE), left);
     }
-    // The head and one entry for each of 22 backends; then one more service at a time by datagrams.
-    let before = tables.entries_of(COOKIE);
-    for service in many() {
-        if tables.entries_of(COOKIE) as u32 <= SOCKET_CHAIN_MAX {
-            send(&tables, service.vip);
-        }
-    }
-    assert!(tables.entries_of(COOKIE) > before && tables.entries_of(COOKIE) as u32 <= SOCKET_CHAIN_MAX + 1);
-    release(COOKIE, &tables);
-    assert_eq!(tables.entries_of(COOKIE), 0);
 }
