@@ -198,6 +198,18 @@ fn many(services: usize) -> Vec<Virtual> {
     (1..).take(services).map(|n| Virtual { vip: vip(n), proto: proto::UDP, backends: backends(n) }).collect()
 }
 
+#[test]
+fn answer_of_a_shared_backend_is_from_the_service_asked_last() {
+    let backends = vec![addr(BACKENDS[0][0])];
+    let [one, two] = ["10.96.0.1:53", "10.96.0.2:53"].map(addr);
+    let service = |vip| Virtual { vip, proto: proto::UDP, backends: backends.clone() };
+    let tables = Site::new(&[service(one), service(two)]).tables;
+    for vip in [one, two, one, one, two] {
+        assert_eq!(send(&tables, vip), backends[0]);
+        assert_eq!(shown(&tables, COOKIE, backends[0]), vip);
+    }
+}
+
 proptest! {
     /// However a socket came to its entries, closing it leaves none, up to the limit of the chain.
     #[test]
