@@ -54,15 +54,13 @@ impl Source for &str {
     }
 }
 
-/// An item of a list, of which only the line on which it begins is known.
+/// An item of a list, of which only the line on which it begins is known. It goes through text
+/// again, so that every type is compiled for one deserializer only: they make up most of the time
+/// that building this crate takes.
 impl Source for Value {
     fn decode<T: DeserializeOwned>(self, unknown: &mut Vec<String>) -> Result<T, Misfit> {
-        let mut field = String::new();
-        decode(self, &mut field, unknown).map_err(|error: serde_json::Error| Misfit {
-            line: 0,
-            field,
-            message: error.to_string(),
-        })
+        let decoded = self.to_string().as_str().decode(unknown);
+        decoded.map_err(|misfit| Misfit { line: 0, ..misfit })
     }
 }
 
