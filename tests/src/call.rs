@@ -2,8 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use seaway_common::{Addr, Be16};
-use seaway_ebpf::socket::SocketCall;
+use seaway_common::{Addr, Be16, ServiceKey, ServiceValue, proto};
+use seaway_ebpf::socket::{SocketCall, restore, sendmsg};
+use seaway_harness::MemoryTables;
+
+/// The socket of most tests.
+pub const COOKIE: u64 = 77;
 
 /// A call of one socket on one remote address.
 #[derive(Clone, Debug)]
@@ -41,4 +45,33 @@ impl SocketCall for Call {
     fn set_remote(&mut self, addr: Addr, port: Be16) {
         self.remote = (addr, port);
     }
+}
+
+/// What `restore` shows a socket for `remote`.
+pub fn shown(tables: &MemoryTables, cookie: u64, remote: SocketAddr) -> SocketAddr {
+    let mut call = Call::new(cookie, proto::UDP, remote);
+    restore(&mut call, tables);
+    call.to()
+}
+
+/// Where a datagram of the socket [`COOKIE`] to `vip` goes.
+///
+/// # Panics
+/// When it goes nowhere.
+#[track_caller]
+pub fn send(tables: &MemoryTables, vip: SocketAddr) -> SocketAddr {
+    let mut call = Call::new(COOKIE, proto::UDP, vip);
+    assert_eq!(sendmsg(&mut call, tables), Ok(()));
+    call.to()
+}
+
+/// Writes a service entry anew, as an update does.
+///
+/// # Panics
+/// When there is none.
+pub fn change(tables: &MemoryTables, key: &ServiceKey, change: impl FnOnce(&mut ServiceValue)) {
+    let mut memory = tables.maps().memory_mut();
+    let value = memory.frontends.get_mut(key).unwrap();
+    value.generation += 1000;
+    change(value);
 }

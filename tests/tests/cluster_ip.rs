@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use seaway_harness::{privileged, wait_for_some};
+use aya::maps::MapData;
+use seaway_common::{MapName, SocketKey, SocketValue};
+use seaway_dataplane::batch::entries;
+use seaway_harness::{privileged, wait_for, wait_for_some};
 use seaway_lab::probe::{Outcome, Probe, Transport};
 use seaway_tests::network::{BOTH, ECHO_TCP, Network, Path, ask, manifest, pods, question, spread, vip};
 
@@ -140,6 +143,30 @@ fn connect_without_endpoints_is_refused_at_once() {
     assert_eq!(ask(&mut prober, &question(Transport::Tcp, vip(0, ECHO_TCP))).0, "pod-2");
     agent.apply("echo.yaml", &manifest(&[]));
     assert_eq!(prober.ask(&question(Transport::Tcp, vip(0, ECHO_TCP))).unwrap(), Outcome::Refused);
+}
+
+/// Whatever sockets did, their entries go with them.
+#[test]
+fn closed_sockets_leave_no_entry() {
+    privileged!();
+    let network = Network::new(&[0, 1, 2]);
+    let _agent = network.start();
+    let pin = network.setup.pin_dir().join("maps").join(MapName::Sockets.as_str());
+    let map = MapData::from_pin(pin).unwrap();
+    let entries =
+        || entries::<SocketKey, SocketValue>(map.fd(), map.info().unwrap().max_entries()).unwrap().len();
+    let mut prober = network.prober(Path::Socket);
+    for transport in [Transport::Tcp, Transport::Udp, Transport::UdpUnconnected] {
+        for number in 0..8 {
+            let flow = Some(format!("{transport:?}-{number}"));
+            ask(&mut prober, &Probe { flow, ..question(transport, vip(number % 2, BOTH)) });
+        }
+        spread(&mut prober, transport, vip(0, BOTH), 8);
+    }
+    // A head and an entry for the peer each; a third for the backend of datagrams.
+    assert_eq!(entries(), 8 * 2 + 8 * 2 + 8 * 3);
+    drop(prober);
+    wait_for("an empty map", PATIENCE, || entries() == 0);
 }
 
 #[test]

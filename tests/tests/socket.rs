@@ -2,42 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
-
-use proptest::{collection::vec, prelude::*};
-use seaway_common::{BackendValue, Reason, SOCKET_CHAIN_MAX, ServiceKey, ServiceValue, Slice, proto};
+use seaway_common::{BackendValue, Reason, Slice, proto};
 use seaway_dataplane::Maps;
-use seaway_ebpf::socket::{connect, release, restore, sendmsg};
-use seaway_harness::MemoryTables;
+use seaway_ebpf::socket::{connect, sendmsg};
 use seaway_tests::{
-    call::Call,
+    call::{COOKIE, Call, change, send, shown},
     site::{BACKENDS, CLIENT, Site, VIP, Virtual, addr, key_of, services},
 };
-
-const COOKIE: u64 = 77;
-
-/// What `restore` shows a socket for `remote`.
-fn shown(tables: &MemoryTables, cookie: u64, remote: SocketAddr) -> SocketAddr {
-    let mut call = Call::new(cookie, proto::UDP, remote);
-    restore(&mut call, tables);
-    call.to()
-}
-
-/// Where a datagram of the socket [`COOKIE`] to `vip` goes.
-#[track_caller]
-fn send(tables: &MemoryTables, vip: SocketAddr) -> SocketAddr {
-    let mut call = Call::new(COOKIE, proto::UDP, vip);
-    assert_eq!(sendmsg(&mut call, tables), Ok(()));
-    call.to()
-}
-
-/// Writes a service entry anew, as an update does.
-fn change(tables: &MemoryTables, key: &ServiceKey, change: impl FnOnce(&mut ServiceValue)) {
-    let mut memory = tables.maps().memory_mut();
-    let value = memory.frontends.get_mut(key).unwrap();
-    value.generation += 1000;
-    change(value);
-}
 
 #[test]
 fn connect_goes_to_a_backend_and_getpeername_shows_the_service() {
@@ -186,70 +157,14 @@ fn full_socket_table_lets_the_call_go_on() {
     assert!(!Reason::SocketsFull.drops());
 }
 
-/// Services for a socket with many: the first two backends are shared by all.
-fn many() -> Vec<Virtual> {
-    let vip = |n: u16| SocketAddr::new([10, 96, 1, 1].into(), n);
-    let own = |n: u16| SocketAddr::new([10, 1, 2, 1].into(), n);
-    let backends = |n: u16| vec![addr(BACKENDS[0][0]), addr(BACKENDS[0][1]), own(n)];
-    (1..=20).map(|n| Virtual { vip: vip(n), proto: proto::UDP, backends: backends(n) }).collect()
-}
-
-proptest! {
-    /// However a socket came to its entries, closing it leaves none, up to the limit of the chain.
-    #[test]
-    fn closed_socket_leaves_no_entry(
-        calls in vec((0usize..20, any::<u32>(), any::<bool>(), 0u32..10), 0..120),
-    ) {
-        let all = many();
-        let tables = Site::new(&all).tables;
-        let neighbour = Call::new(COOKIE + 1, proto::UDP, all[0].vip);
-        connect(&mut neighbour.clone(), &tables).unwrap();
-        for (service, random, by_connect, update) in calls {
-            if tables.entries_of(COOKIE) as u32 > SOCKET_CHAIN_MAX - 2 {
-                break;
-            }
-            let vip = all[service].vip;
-            if update == 0 {
-                // Its backends leave: the next datagram is placed anew.
-                change(&tables, &key_of(vip, proto::UDP), |_| {});
-                let service = service as u32;
-                tables.maps().memory_mut().backends.values_mut().filter(|value| value.service == service)
-                    .for_each(|value| value.port = seaway_common::Be16::new(value.port.get() + 100));
-            }
-            tables.set_randoms([random]);
-            let mut call = Call::new(COOKIE, proto::UDP, vip);
-            let result = if by_connect { connect(&mut call, &tables) } else { sendmsg(&mut call, &tables) };
-            prop_assert_eq!(result, Ok(()));
-            prop_assert_eq!(shown(&tables, COOKIE, call.to()), vip);
-        }
-        release(COOKIE, &tables);
-        prop_assert_eq!(tables.entries_of(COOKIE), 0);
-        prop_assert_eq!(tables.entries_of(COOKIE + 1), 2);
-        release(COOKIE + 1, &tables);
-        prop_assert_eq!(tables.entries_of(COOKIE + 1), 0);
-    }
-}
-
 #[test]
-fn release_takes_as_many_entries_as_the_chain_may_have() {
-    let tables = Site::new(&many()).tables;
-    for turn in 0..4u32 {
-        for service in many() {
-            tables.set_randoms([turn * (u32::MAX / 3)]);
-            connect(&mut Call::new(COOKIE, proto::UDP, service.vip), &tables).unwrap();
-            if tables.entries_of(COOKIE) < 24 {
-                continue;
-            }
-        }
+fn answer_of_a_shared_backend_is_from_the_service_asked_last() {
+    let backends = vec![addr(BACKENDS[0][0])];
+    let [one, two] = ["10.96.0.1:53", "10.96.0.2:53"].map(addr);
+    let service = |vip| Virtual { vip, proto: proto::UDP, backends: backends.clone() };
+    let tables = Site::new(&[service(one), service(two)]).tables;
+    for vip in [one, two, one, one, two] {
+        assert_eq!(send(&tables, vip), backends[0]);
+        assert_eq!(shown(&tables, COOKIE, backends[0]), vip);
     }
-    // The head and one entry for each of 22 backends; then one more service at a time by datagrams.
-    let before = tables.entries_of(COOKIE);
-    for service in many() {
-        if tables.entries_of(COOKIE) as u32 <= SOCKET_CHAIN_MAX {
-            send(&tables, service.vip);
-        }
-    }
-    assert!(tables.entries_of(COOKIE) > before && tables.entries_of(COOKIE) as u32 <= SOCKET_CHAIN_MAX + 1);
-    release(COOKIE, &tables);
-    assert_eq!(tables.entries_of(COOKIE), 0);
 }
