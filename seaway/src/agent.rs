@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use seaway_cluster::manifests::{self, FollowOptions, Update};
+use seaway_dataplane::attach;
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::sync::Event;
@@ -18,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use crate::Usage;
 use crate::logging;
 use crate::node::{self, Places};
 
@@ -53,16 +55,16 @@ const AUDIT_EVERY: Duration = Duration::from_mins(1);
 /// Runs until a signal ends it.
 pub(crate) fn run(args: Args) -> Result<()> {
     logging::start(&args.log).context("--log")?;
+    if args.manifests.is_none() && !args.cleanup {
+        bail!(Usage("there is no source of facts: give --manifests DIR"));
+    }
+    if args.manifests.is_some() && args.interfaces.is_empty() && args.cgroup.is_none() {
+        bail!(Usage("there is nothing to attach to: give --interface IF, --cgroup PATH, or both"));
+    }
     let probe = Probe::run()?;
     let Some(folder) = args.manifests.clone() else {
-        if args.cleanup {
-            return clean_up(&args.places);
-        }
-        bail!("no source of facts: give --manifests DIR");
+        return clean_up(&args.places);
     };
-    if args.interfaces.is_empty() && args.cgroup.is_none() {
-        bail!("nothing to attach to: give --interface IF, --cgroup PATH, or both");
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(args, &folder, probe))
 }
@@ -72,6 +74,7 @@ async fn serve(args: Args, folder: &Path, probe: Probe) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut source = manifests::follow(folder, FollowOptions::default())?;
+    attach::check(&args.interfaces, args.cgroup.as_deref())?;
     let pins = Pins::take(&args.places.pin_dir)?;
     let mut audit = interval(AUDIT_EVERY);
     audit.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,5 +1,7 @@
 //! The log, on standard error.
 
+use std::io::IsTerminal;
+
 use clap::{Args as ClapArgs, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -24,7 +26,9 @@ enum Format {
 /// Starts logging.
 pub(crate) fn start(args: &Args) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&args.log)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match args.log_format {
         Format::Text => log.with_target(false).init(),
         Format::Json => log.json().init(),

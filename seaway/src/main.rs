@@ -44,6 +44,13 @@ enum Command {
     Worker { job: String },
 }
 
+/// Flags that do not make sense together, found after parsing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(&'static str);
+
+/// Exit code for wrong usage, clap's own.
+const WRONG_USAGE: u8 = 2;
 /// Exit code for a kernel that lacks a feature, or rights that are missing to use it.
 const KERNEL_LACKS: u8 = 3;
 
@@ -67,8 +74,13 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
-    let lacking = error.chain().any(|cause| cause.is::<probe::Error>());
-    if lacking { ExitCode::from(KERNEL_LACKS) } else { ExitCode::FAILURE }
+    if error.chain().any(|cause| cause.is::<probe::Error>()) {
+        ExitCode::from(KERNEL_LACKS)
+    } else if error.is::<Usage>() {
+        ExitCode::from(WRONG_USAGE)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 #[cfg(test)]

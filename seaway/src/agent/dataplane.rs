@@ -30,7 +30,6 @@ impl Agent {
     /// Loads the programs with the pinned maps, or with new ones that it pins.
     pub(super) fn load(args: &Args, probe: Probe, pins: &Pins, node: String, folder: &Path) -> Result<Self> {
         tracing::info!(%probe, node, "loading");
-        attach::check(&args.interfaces, args.cgroup.as_deref())?;
         let wanted = args.capacity.capacities();
         let programs = Programs::load(&probe, &wanted, Some(&pins.maps()))?;
         let maps = programs.maps()?;
