@@ -29,6 +29,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("net/ipv4/conf/default/accept_redirects", "0"),
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv4/ip_local_port_range", "10000 65000"),
+    // Echo requests of both families without raw sockets.
+    ("net/ipv4/ping_group_range", "0 0"),
 ];
 const SETTINGS_IPV6: &[(&str, &str)] = &[
     ("net/ipv6/conf/all/accept_dad", "0"),
