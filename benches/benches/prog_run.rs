@@ -39,8 +39,7 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    if !rustix_is_root() {
-        println!("skipped: prog_run needs root");
+    if !seaway_harness::require_root("prog_run") {
         return Ok(());
     }
     let probe = Probe::run()?;
@@ -68,10 +67,6 @@ fn main() -> Result<()> {
     }
     println!("{}", table(&mut rows));
     Ok(())
-}
-
-fn rustix_is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
 fn feed<'a>(row: &Row, packet: &'a [u8]) -> Feed<'a> {

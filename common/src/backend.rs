@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{Addr, Be16};
 
-/// The backend takes traffic. Cleared entries are holes that no slice points to.
+/// The backend takes traffic. An entry without it was retired: no slice points to it any more, and
+/// its address stays for programs that read a slice just before.
 pub const BACKEND_SERVING: u8 = 1 << 0;
 /// The backend runs on this node.
 pub const BACKEND_LOCAL: u8 = 1 << 1;

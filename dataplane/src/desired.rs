@@ -68,6 +68,8 @@ pub struct Conflict {
 pub struct Desired {
     ports: BTreeMap<PortKey, Port>,
     claims: BTreeMap<ServiceKey, BTreeSet<PortKey>>,
+    /// Frontends with more than one claimant.
+    contested: BTreeSet<ServiceKey>,
 }
 
 impl Desired {
@@ -127,7 +129,8 @@ impl Desired {
 
     /// Every frontend that more than one port claims.
     pub fn conflicts(&self) -> Vec<Conflict> {
-        let contested = self.claims.iter().filter(|(_, claimants)| claimants.len() > 1);
+        let contested =
+            self.contested.iter().filter_map(|frontend| Some((frontend, self.claims.get(frontend)?)));
         contested
             .flat_map(|(frontend, claimants)| {
                 let mut claimants = claimants.iter();
@@ -156,6 +159,9 @@ impl Desired {
             let claimants = self.claims.entry(*frontend).or_default();
             changed.extend(claimants.first().cloned());
             claimants.insert(key.clone());
+            if claimants.len() > 1 {
+                self.contested.insert(*frontend);
+            }
         }
         self.ports.insert(key.clone(), port);
         changed.insert(key);
@@ -167,6 +173,9 @@ impl Desired {
             let Some(claimants) = self.claims.get_mut(frontend) else { continue };
             claimants.remove(key);
             changed.extend(claimants.first().cloned());
+            if claimants.len() <= 1 {
+                self.contested.remove(frontend);
+            }
             if claimants.is_empty() {
                 self.claims.remove(frontend);
             }

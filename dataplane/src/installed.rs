@@ -27,6 +27,7 @@ pub struct Installed {
     pub(crate) services: Ids,
     pub(crate) backend_ids: Ids,
     pub(crate) slots: Ranges,
+    frontends_max: usize,
     generation: u32,
 }
 
@@ -65,15 +66,18 @@ impl Installed {
             services: Ids::new(capacities.services, &nothing),
             backend_ids: Ids::new(capacities.backends, &nothing),
             slots: Ranges::new(capacities.slots, []),
+            frontends_max: capacities.frontends as usize,
             generation: 0,
         };
-        installed.read_names(maps.names()?);
-        installed.read_backends(maps.backends()?);
+        installed.read_names(maps.names()?, capacities.services);
+        let backends = maps.backends()?;
         let mut used_services: BTreeSet<u32> = installed.keys.keys().copied().collect();
         used_services.extend(&installed.stray_names);
+        used_services.extend(backends.iter().map(|(_, value)| value.service));
+        installed.read_backends(backends);
         for (key, value) in maps.frontends()? {
             installed.generation = installed.generation.max(value.generation);
-            used_services.extend((value.service < capacities.services).then_some(value.service));
+            used_services.insert(value.service);
             let value = installed.adopt_slices(maps, value)?;
             installed.put_frontend(key, value);
         }
@@ -121,6 +125,11 @@ impl Installed {
         self.slices.get(&slice).map(|slots| slots.ids.as_slice()).unwrap_or_default()
     }
 
+    /// How many more frontends the map holds.
+    pub(crate) fn frontends_left(&self) -> usize {
+        self.frontends_max.saturating_sub(self.frontends.len())
+    }
+
     /// The generation of the next frontend that is written.
     pub(crate) fn next_generation(&mut self) -> u32 {
         self.generation = self.generation.wrapping_add(1);
@@ -134,7 +143,7 @@ impl Installed {
         let frontends = self.frontends.iter().filter(|(_, value)| !known(value.service));
         let backends = self.backends.iter().filter(|(_, value)| !known(value.service));
         let frontends = frontends.map(|(key, _)| Step::RemoveFrontend { key: *key });
-        let backends = backends.map(|(id, _)| Step::ClearBackend { id: *id });
+        let backends = backends.map(|(id, _)| Step::RetireBackend { id: *id });
         let names = self.stray_names.iter().map(|id| Step::RemoveName { id: *id });
         frontends.chain(backends).chain(names).collect()
     }
@@ -158,7 +167,7 @@ impl Installed {
                 }
                 self.leave_slices(before, now_ms);
             }
-            Step::ClearBackend { id } => {
+            Step::RetireBackend { id } => {
                 if let Some(value) = self.backends.remove(id)
                     && let Some(port) = self.port_mut(value.service)
                 {
@@ -222,10 +231,10 @@ impl Installed {
         }
     }
 
-    fn read_names(&mut self, names: Vec<(u32, NameValue)>) {
+    fn read_names(&mut self, names: Vec<(u32, NameValue)>, limit: u32) {
         for (id, name) in names {
             match parse_name(&name) {
-                Some(key) if !self.ports.contains_key(&key) => self.put_name(id, key),
+                Some(key) if id < limit && !self.ports.contains_key(&key) => self.put_name(id, key),
                 _ => {
                     self.stray_names.insert(id);
                 }
@@ -249,6 +258,7 @@ impl Installed {
     /// Notes the slices of an entry. One that does not make sense gets an entry that is rewritten.
     fn adopt_slices(&mut self, maps: &impl Maps, value: ServiceValue) -> Result<ServiceValue, Error> {
         let broken = ServiceValue { service: UNKNOWN, ..ServiceValue::default() };
+        let mut adopted = Vec::new();
         for slice in slices_of(&value) {
             if self.slices.contains_key(&slice) {
                 continue;
@@ -263,9 +273,11 @@ impl Installed {
                     .is_some_and(|(other, _)| slice.offset.saturating_add(slice.len) > other.offset);
             let ids = maps.slots(slice)?;
             if overlaps || ids.len() != slice.len as usize || !slice.offset.is_multiple_of(2) {
+                adopted.iter().for_each(|slice| _ = self.slices.remove(slice));
                 return Ok(broken);
             }
             self.slices.insert(slice, Slots { ids, users: 0 });
+            adopted.push(slice);
         }
         Ok(value)
     }

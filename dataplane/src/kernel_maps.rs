@@ -7,8 +7,8 @@ use std::path::Path;
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
 use bytemuck::Pod;
 use seaway_common::{
-    ABI_VERSION, BackendValue, Capacities, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, MapName, Meta,
-    NameValue, SLOTS_PER_VALUE, ServiceKey, ServiceValue, Slice, SlotValue,
+    ABI_VERSION, BACKEND_SERVING, BackendValue, Capacities, FlowKey, FlowKeyV4, FlowValue, FlowValueV4,
+    MapName, Meta, NameValue, SLOTS_PER_VALUE, ServiceKey, ServiceValue, Slice, SlotValue,
 };
 
 use crate::batch;
@@ -124,9 +124,8 @@ impl Maps for KernelMaps {
     }
 
     fn backends(&self) -> Result<Vec<(u32, BackendValue)>, Error> {
-        let hole = BackendValue::default();
         let all = (0u32..).zip((0..self.backends.len()).filter_map(|id| self.backends.get(id)));
-        Ok(all.filter(|(_, value)| *value != hole).collect())
+        Ok(all.filter(|(_, value)| value.flags & BACKEND_SERVING != 0).collect())
     }
 
     fn slots(&self, slice: Slice) -> Result<Vec<u32>, Error> {

@@ -22,7 +22,7 @@ pub trait Maps {
     /// As [`frontends`](Self::frontends).
     fn names(&self) -> Result<Vec<(u32, NameValue)>, Error>;
 
-    /// Every backend that is not a hole, with its id.
+    /// Every backend that is serving, with its id.
     ///
     /// # Errors
     /// As [`frontends`](Self::frontends).
@@ -58,7 +58,7 @@ pub trait Maps {
     /// As [`frontends`](Self::frontends).
     fn remove_name(&mut self, service: u32) -> Result<(), Error>;
 
-    /// Writes a backend; [`BackendValue::default`] makes a hole.
+    /// Writes a backend; one without `BACKEND_SERVING` is as good as none.
     ///
     /// # Errors
     /// As [`frontends`](Self::frontends).

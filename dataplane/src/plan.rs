@@ -3,9 +3,13 @@
 //! Make before break, over all ports of a plan: names, backends and slots first, which nothing
 //! points to yet; then frontends, each switched by one map update; then what is no longer pointed
 //! to goes. A plan that fails half way leaves every frontend either as it was or as it should be.
+//!
+//! What still carries traffic stays: a port whose frontend is to be another's keeps everything until
+//! that other port fits into the maps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use seaway_cluster::Protocol;
 use seaway_common::{BackendValue, ServiceKey, ServiceValue, Slice};
 
 use crate::desired::{Desired, Port, PortKey, Target, proto_number};
@@ -48,8 +52,8 @@ pub enum Step {
         /// The frontend.
         key: ServiceKey,
     },
-    /// Make a backend a hole.
-    ClearBackend {
+    /// Take the serving mark from a backend.
+    RetireBackend {
         /// Its id.
         id: u32,
     },
@@ -97,25 +101,37 @@ pub fn plan<'a>(
     now_ms: u64,
 ) -> Plan {
     let mut plan = Plan::default();
-    let mut switch = Vec::new();
-    let mut gone = Gone::default();
+    let mut switch = BTreeMap::new();
+    let mut settled = Vec::new();
+    let mut room = installed.frontends_left();
     for key in ports {
         // A port whose frontends are all another's is not installed either.
         let port = desired.port(key).filter(|port| desired.frontends(key, port).next().is_some());
-        let Some(port) = port else {
-            gone.port(desired, installed, key);
-            continue;
-        };
-        match make(desired, installed, key, port, now_ms) {
-            Ok(made) => {
+        match port.map(|port| make(desired, installed, key, port, &mut room, now_ms)) {
+            Some(Ok(made)) => {
                 plan.steps.extend(made.prepare);
                 switch.extend(made.switch);
-                gone.leftovers(desired, installed, key, port);
             }
-            Err(full) => plan.full.push(full),
+            Some(Err(full)) => {
+                plan.full.push(full);
+                continue;
+            }
+            None => {}
+        }
+        settled.push((key, port));
+    }
+    let mut gone = Gone::default();
+    for (key, port) in settled {
+        let lent = |frontend: &&ServiceKey| {
+            desired.owner(frontend).is_some_and(|owner| owner != key) && !switch.contains_key(*frontend)
+        };
+        match (installed.port(key), port) {
+            (Some(known), _) if known.frontends.iter().any(|frontend| lent(&frontend)) => {}
+            (_, Some(port)) => gone.leftovers(desired, installed, key, port),
+            (_, None) => gone.port(desired, installed, key),
         }
     }
-    plan.steps.extend(switch);
+    plan.steps.extend(switch.into_iter().map(|(key, value)| Step::Frontend { key, value }));
     plan.steps.extend(gone.steps());
     plan
 }
@@ -137,7 +153,10 @@ pub fn apply(
             Step::Slots { slice, ids } => maps.put_slots(slice.offset, ids)?,
             Step::Frontend { key, value } => maps.put_frontend(key, value)?,
             Step::RemoveFrontend { key } => maps.remove_frontend(key)?,
-            Step::ClearBackend { id } => maps.put_backend(*id, &BackendValue::default())?,
+            Step::RetireBackend { id } => {
+                let value = installed.backends().get(id).copied().unwrap_or_default();
+                maps.put_backend(*id, &BackendValue { flags: 0, ..value })?;
+            }
             Step::PurgeFlows { backends } => {
                 let flows = maps.purge_flows(backends)?;
                 tracing::debug!(
@@ -155,7 +174,7 @@ pub fn apply(
 
 struct Made {
     prepare: Vec<Step>,
-    switch: Vec<Step>,
+    switch: Vec<(ServiceKey, ServiceValue)>,
 }
 
 /// The steps that bring a port's frontends to what they should be.
@@ -164,6 +183,7 @@ fn make(
     installed: &mut Installed,
     key: &PortKey,
     port: &Port,
+    room: &mut usize,
     now_ms: u64,
 ) -> Result<Made, Full> {
     let mut prepare = Vec::new();
@@ -185,12 +205,15 @@ fn make(
         })
         .copied()
         .collect();
+    let new = stale.iter().filter(|frontend| !installed.frontends().contains_key(frontend)).count();
+    let Some(left) = room.checked_sub(new) else {
+        taken.give_back(installed, now_ms);
+        return Err(Full { port: key.clone(), what: "frontends", flag: "frontends-max", wanted: new });
+    };
+    *room = left;
     let switch = stale
         .into_iter()
-        .map(|key| Step::Frontend {
-            key,
-            value: ServiceValue { generation: installed.next_generation(), ..value },
-        })
+        .map(|key| (key, ServiceValue { generation: installed.next_generation(), ..value }))
         .collect();
     Ok(Made { prepare, switch })
 }
@@ -302,6 +325,8 @@ impl Taken {
 struct Gone {
     frontends: Vec<ServiceKey>,
     backends: BTreeSet<u32>,
+    /// Those of `backends` whose flows would never end by themselves.
+    datagrams: BTreeSet<u32>,
     names: Vec<u32>,
 }
 
@@ -310,7 +335,7 @@ impl Gone {
     fn port(&mut self, desired: &Desired, installed: &Installed, key: &PortKey) {
         let Some(port) = installed.port(key) else { return };
         self.frontends.extend(port.frontends.iter().filter(|frontend| desired.owner(frontend).is_none()));
-        self.backends.extend(port.backends.values());
+        self.backends(key, port.backends.values());
         self.names.push(port.id);
     }
 
@@ -320,14 +345,22 @@ impl Gone {
         self.frontends.extend(known.frontends.iter().filter(|frontend| desired.owner(frontend).is_none()));
         let wanted: BTreeSet<_> = port.cluster.iter().chain(&port.local).map(|t| (t.addr, t.port)).collect();
         let unwanted = known.backends.iter().filter(|(place, _)| !wanted.contains(place));
-        self.backends.extend(unwanted.map(|(_, id)| *id));
+        self.backends(key, unwanted.map(|(_, id)| id));
+    }
+
+    fn backends<'a>(&mut self, key: &PortKey, ids: impl Iterator<Item = &'a u32>) {
+        let ids: Vec<u32> = ids.copied().collect();
+        if key.protocol == Protocol::Udp {
+            self.datagrams.extend(&ids);
+        }
+        self.backends.extend(ids);
     }
 
     fn steps(self) -> impl Iterator<Item = Step> {
-        let Self { frontends, backends, names } = self;
-        let purge = Some(backends.clone()).filter(|backends| !backends.is_empty());
+        let Self { frontends, backends, datagrams, names } = self;
+        let purge = Some(datagrams).filter(|backends| !backends.is_empty());
         let frontends = frontends.into_iter().map(|key| Step::RemoveFrontend { key });
-        let backends = backends.into_iter().map(|id| Step::ClearBackend { id });
+        let backends = backends.into_iter().map(|id| Step::RetireBackend { id });
         let purge = purge.into_iter().map(|backends| Step::PurgeFlows { backends });
         let names = names.into_iter().map(|id| Step::RemoveName { id });
         frontends.chain(backends).chain(purge).chain(names)

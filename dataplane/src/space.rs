@@ -28,9 +28,9 @@ pub struct Ranges {
 }
 
 impl Ids {
-    /// The numbers below `limit`, without those in `used`.
+    /// The numbers below `limit`, without those in `used`, which may hold others too.
     pub fn new(limit: u32, used: &BTreeSet<u32>) -> Self {
-        let fresh = used.last().map_or(0, |last| last + 1).min(limit);
+        let fresh = used.range(..limit).next_back().map_or(0, |last| last + 1);
         let free = (0..fresh).filter(|id| !used.contains(id)).collect();
         Self { free, fresh, limit, held: VecDeque::new() }
     }
@@ -48,9 +48,11 @@ impl Ids {
         Some(self.fresh - 1)
     }
 
-    /// Gives a number back.
+    /// Gives a number back; one that was never there to be taken is dropped.
     pub fn give_back(&mut self, id: u32, now_ms: u64) {
-        self.held.push_back((now_ms + HOLD_MS, id));
+        if id < self.limit {
+            self.held.push_back((now_ms + HOLD_MS, id));
+        }
     }
 
     /// Takes over what another one still holds, after the maps were read anew.

@@ -10,10 +10,11 @@
 //! The maps outlive the loop: stopping changes nothing in them. A failed step is answered by
 //! reading the maps anew, which is also how an agent starts, so there is one way to recover.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use itertools::{EitherOrBoth, Itertools};
 use seaway_cluster::{ServiceName, Snapshot};
 
 use crate::desired::{Conflict, Desired, PortKey};
@@ -62,6 +63,8 @@ pub struct Sync<M> {
     desired: Desired,
     installed: Installed,
     failures: u32,
+    /// Some ports did not fit.
+    full: bool,
 }
 
 impl<M: Maps> Sync<M> {
@@ -72,7 +75,7 @@ impl<M: Maps> Sync<M> {
     pub fn new(maps: M, node: impl Into<Arc<str>>) -> Result<Self, Error> {
         let installed = Installed::read(&maps)?;
         let desired = Desired::default();
-        Ok(Self { node: node.into(), maps, snapshot: None, desired, installed, failures: 0 })
+        Ok(Self { node: node.into(), maps, snapshot: None, desired, installed, failures: 0, full: false })
     }
 
     /// Deals with an event at a time given in milliseconds of any steady clock.
@@ -107,9 +110,13 @@ impl<M: Maps> Sync<M> {
         let before = self.snapshot.replace(Arc::clone(snapshot)).unwrap_or_default();
         let changed = changed_services(&before, snapshot, &self.node);
         let mut ports = self.desired.update(snapshot, &self.node, &changed);
-        if first {
-            // Whatever an earlier agent left and nobody wants any more.
-            ports.extend(self.installed.keys().cloned());
+        if self.failures != 0 {
+            // What failed before is not in these changes.
+            return self.reread(now_ms);
+        }
+        if first || self.full {
+            // Whatever an earlier agent left and nobody wants any more; what may fit by now.
+            ports.extend(self.desired.keys().chain(self.installed.keys()).cloned());
         }
         self.settle(&ports, first, now_ms)
     }
@@ -141,7 +148,8 @@ impl<M: Maps> Sync<M> {
             }
             Err(error) => self.failed(0, error),
         };
-        if !plan.full.is_empty() {
+        self.full = !plan.full.is_empty();
+        if self.full {
             // Space that is held becomes free; what never fits is tried again at the slowest pace.
             outcome.retry_in.get_or_insert(RETRY.1);
         }
@@ -170,14 +178,25 @@ fn changed_services(before: &Snapshot, now: &Snapshot, node: &str) -> BTreeSet<S
     if zone(before) != zone(now) {
         return before.services.keys().chain(now.services.keys()).cloned().collect();
     }
-    let same = |name: &&ServiceName| {
-        let service = match (before.services.get(*name), now.services.get(*name)) {
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-            (None, None) => true,
-            _ => false,
-        };
-        service && before.slices_of(name).map(Arc::as_ptr).eq(now.slices_of(name).map(Arc::as_ptr))
-    };
-    let names = before.services.keys().chain(now.services.keys());
-    names.filter(|name| !same(name)).cloned().collect()
+    let services = differing(&before.services, &now.services, Arc::ptr_eq);
+    let slices = differing(&before.slices, &now.slices, |before, now| {
+        before.values().map(Arc::as_ptr).eq(now.values().map(Arc::as_ptr))
+    });
+    services.chain(slices).cloned().collect()
+}
+
+/// Keys that only one of two maps has, or whose values are not the same. One pass over both.
+fn differing<'a, K: Ord, V>(
+    before: &'a BTreeMap<K, V>,
+    now: &'a BTreeMap<K, V>,
+    same: impl Fn(&V, &V) -> bool + 'a,
+) -> impl Iterator<Item = &'a K> {
+    before.iter().merge_join_by(now, |(before, _), (now, _)| before.cmp(now)).filter_map(move |pair| {
+        match pair {
+            EitherOrBoth::Both((_, before), (_, now)) if same(before, now) => None,
+            EitherOrBoth::Both((key, _), _)
+            | EitherOrBoth::Left((key, _))
+            | EitherOrBoth::Right((key, _)) => Some(key),
+        }
+    })
 }

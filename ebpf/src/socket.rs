@@ -32,7 +32,7 @@ pub fn connect<C: SocketCall, T: Tables>(call: &mut C, tables: &T) -> Result<(),
     let Some((key, service)) = service_of(call, tables) else { return Ok(()) };
     let (_, backend) = choose_counted(&service, tables)?;
     call.set_remote(backend.addr, backend.port);
-    remember_peer(call.cookie(), &key, &backend, tables)
+    remember_peer(call.cookie(), &key, backend.addr, backend.port, tables)
 }
 
 /// `sendmsg` on an unconnected socket: datagrams keep going to one backend while it serves.
@@ -46,7 +46,8 @@ pub fn sendmsg<C: SocketCall, T: Tables>(call: &mut C, tables: &T) -> Result<(),
     let target = SocketKey { cookie, entry: socket_ref(key.addr, key.port, SOCKET_TARGET) };
     if let Some(kept) = kept_target(&target, &service, tables) {
         call.set_remote(kept.addr, kept.port);
-        return Ok(());
+        // Another service may have led this socket to the same backend in between.
+        return remember_peer(cookie, &key, kept.addr, kept.port, tables);
     }
     let (id, backend) = choose_counted(&service, tables)?;
     call.set_remote(backend.addr, backend.port);
@@ -58,7 +59,7 @@ pub fn sendmsg<C: SocketCall, T: Tables>(call: &mut C, tables: &T) -> Result<(),
         ..SocketValue::default()
     };
     chain(&target, value, tables)?;
-    remember_peer(cookie, &key, &backend, tables)
+    remember_peer(cookie, &key, backend.addr, backend.port, tables)
 }
 
 /// `recvmsg` and `getpeername`: a backend's address is shown as the virtual one.
@@ -108,11 +109,13 @@ fn kept_target<T: Tables>(target: &SocketKey, service: &ServiceValue, tables: &T
     if kept.generation == service.generation {
         return Some(kept);
     }
-    // The service changed since, perhaps not in this backend. Its id is not given to another
-    // address before sockets had time to notice.
+    // The service changed since, perhaps not in this backend. Its id may meanwhile be another
+    // address's, or the same address's in another service.
     let backend = tables.backend(kept.backend)?;
-    let stands =
-        backend.flags & BACKEND_SERVING != 0 && backend.addr == kept.addr && backend.port == kept.port;
+    let stands = backend.flags & BACKEND_SERVING != 0
+        && backend.service == service.service
+        && backend.addr == kept.addr
+        && backend.port == kept.port;
     if !stands {
         return None;
     }
@@ -123,10 +126,11 @@ fn kept_target<T: Tables>(target: &SocketKey, service: &ServiceValue, tables: &T
 fn remember_peer<T: Tables>(
     cookie: u64,
     key: &ServiceKey,
-    backend: &BackendValue,
+    addr: Addr,
+    port: Be16,
     tables: &T,
 ) -> Result<(), Reason> {
-    let entry = socket_ref(backend.addr, backend.port, SOCKET_PEER);
+    let entry = socket_ref(addr, port, SOCKET_PEER);
     let value = SocketValue { addr: key.addr, port: key.port, ..SocketValue::default() };
     chain(&SocketKey { cookie, entry }, value, tables)
 }
@@ -136,7 +140,7 @@ fn remember_peer<T: Tables>(
 fn chain<T: Tables>(key: &SocketKey, mut value: SocketValue, tables: &T) -> Result<(), Reason> {
     if let Some(old) = tables.socket(key) {
         value.next = old.next;
-        return tables.put_socket(key, &value);
+        return if old == value { Ok(()) } else { tables.put_socket(key, &value) };
     }
     let head_key = SocketKey { cookie: key.cookie, ..SocketKey::default() };
     if let Some(head) = tables.socket(&head_key) {

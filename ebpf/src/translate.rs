@@ -115,7 +115,8 @@ fn track<T: Tables, F: Flows>(
     refresh_pair(&headers.key, flow, state ^ FLOW_FORWARD, now, flows)
 }
 
-/// Touches the pair of a flow entry, or writes it anew where the LRU dropped one half.
+/// Touches the pair of a flow entry, or writes it anew where the LRU dropped one half. Where another
+/// flow has taken the pair's place, this entry is a leftover, and the other flow is left alone.
 ///
 /// Not inlined, like [`start_flow`]: both are rare, and each needs a good part of the 512 bytes of
 /// stack that a program and the functions it is in have together.
@@ -130,19 +131,24 @@ fn refresh_pair<F: Flows>(
     let value = flow.get();
     let pair_key = value.to.reply_key(key.proto);
     if let Some(pair) = flows.flow(&pair_key) {
-        pair.touch(state, now);
+        if pair.get().backend == value.backend {
+            pair.touch(state, now);
+        }
         return Ok(());
     }
     let pair = FlowValue { to: value.to.undo(key), state, last_seen: now, ..value };
     flows.put_flow(&pair_key, &pair)
 }
 
-/// Removes both entries of a flow.
+/// Removes both entries of a flow, as far as no other flow has taken their places.
 #[inline(never)]
 fn forget<F: Flows>(key: &FlowKey, flows: &F) {
     if let Some(flow) = flows.flow(key) {
-        let pair_key = flow.get().to.reply_key(key.proto);
-        flows.remove_flow(&pair_key);
+        let value = flow.get();
+        let pair_key = value.to.reply_key(key.proto);
+        if flows.flow(&pair_key).is_some_and(|pair| pair.get().backend == value.backend) {
+            flows.remove_flow(&pair_key);
+        }
     }
     flows.remove_flow(key);
 }
@@ -197,11 +203,19 @@ fn belongs_to_another(reply: &FlowValue, key: &FlowKey) -> bool {
 
 /// A random backend of those that take this service's traffic, with its id.
 ///
+/// A backend that was taken away since the service entry was read keeps its address for a while,
+/// so it is chosen as if it had been chosen a moment earlier.
+///
 /// # Errors
-/// [`Reason::NoEndpoint`] where there is none.
+/// [`Reason::NoEndpoint`] where there is none; [`Reason::Inconsistent`] where the slot leads to a
+/// hole or to another service's backend.
 #[inline(always)]
 pub(crate) fn choose<T: Tables>(service: &ServiceValue, tables: &T) -> Result<(u32, BackendValue), Reason> {
     let slot = service.candidates().choose(tables.random()).ok_or(Reason::NoEndpoint)?;
     let id = tables.slot(slot).ok_or(Reason::Inconsistent)?;
-    Ok((id, tables.backend(id).ok_or(Reason::Inconsistent)?))
+    let backend = tables.backend(id).ok_or(Reason::Inconsistent)?;
+    if backend.service != service.service || backend.port.raw() == 0 {
+        return Err(Reason::Inconsistent);
+    }
+    Ok((id, backend))
 }

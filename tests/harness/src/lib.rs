@@ -1,4 +1,5 @@
-//! What tests and benchmarks share: privileges, waiting, the built program, an agent to test.
+//! What tests and benchmarks share: privileges, waiting, the built program, an agent to test,
+//! and the maps in plain memory.
 //!
 //! Everything here panics instead of returning errors, with a message that says what was going on.
 
@@ -6,12 +7,24 @@
 
 mod agent;
 mod binary;
+mod contents;
+mod faults;
+mod memory_flows;
+mod memory_maps;
+mod memory_tables;
 mod privilege;
+mod script;
 mod wait;
 
 pub use agent::{Agent, AgentSetup};
 pub use binary::{launcher, seaway_binary};
+pub use contents::{Contents, Destination, Frontend};
+pub use faults::{Faults, FaultyMaps};
+pub use memory_flows::MemoryFlows;
+pub use memory_maps::{Memory, MemoryMaps};
+pub use memory_tables::MemoryTables;
 pub use privilege::{require_root, skip, test_name};
+pub use script::{Script, bless};
 pub use wait::{wait_for, wait_for_some};
 
 /// Returns from the test, counted as skipped, where it cannot run; see [`require_root`].

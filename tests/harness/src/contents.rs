@@ -1,0 +1,138 @@
+//! What maps hold, as text that people read: frontends, their lists, and what belongs to none.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+use seaway_common::{
+    Addr, BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL,
+    ServiceKey, ServiceValue, Slice, proto,
+};
+use seaway_dataplane::{Maps, maps::Error};
+
+/// What maps hold, without the ids that tie it together: two ways to the same state give the same
+/// contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Every frontend.
+    pub frontends: BTreeMap<ServiceKey, Frontend>,
+    /// Names that no frontend has, and backends that no frontend leads to.
+    pub strays: BTreeSet<String>,
+}
+
+/// What a frontend leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frontend {
+    /// `namespace/name:port`; empty if the id has no name.
+    pub name: String,
+    /// Flags and affinity, in words.
+    pub options: Vec<String>,
+    /// Candidates under policy `Cluster`, in order.
+    pub cluster: Vec<Destination>,
+    /// Candidates under policy `Local`, in order.
+    pub local: Vec<Destination>,
+}
+
+/// What a slot leads to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Destination {
+    /// A backend that takes traffic; whether it is on this node.
+    Backend(SocketAddr, bool),
+    /// A hole, or a backend of another service port: traffic to it is lost or goes astray.
+    Dangling,
+}
+
+impl Contents {
+    /// Reads maps.
+    ///
+    /// # Errors
+    /// The first map operation that fails.
+    pub fn read(maps: &impl Maps) -> Result<Self, Error> {
+        let names: BTreeMap<u32, String> =
+            maps.names()?.iter().map(|(id, name)| (*id, name.as_str().to_owned())).collect();
+        let backends: BTreeMap<u32, BackendValue> = maps.backends()?.into_iter().collect();
+        let mut unused_names = names.clone();
+        let mut unused_backends = backends.clone();
+        let mut frontends = BTreeMap::new();
+        for (key, value) in maps.frontends()? {
+            unused_names.remove(&value.service);
+            let mut list = |slice: Slice| -> Result<Vec<Destination>, Error> {
+                let ids = maps.slots(slice)?;
+                unused_backends.retain(|id, _| !ids.contains(id));
+                let missing = (slice.len as usize).saturating_sub(ids.len()).min(1);
+                let found = ids.iter().map(|id| destination(backends.get(id), &key, &value));
+                Ok(found.chain(std::iter::repeat_n(Destination::Dangling, missing)).collect())
+            };
+            let (cluster, local) = (list(value.cluster)?, list(value.local)?);
+            let name = names.get(&value.service).cloned().unwrap_or_default();
+            frontends.insert(key, Frontend { name, options: options(&value), cluster, local });
+        }
+        let stray_backends =
+            unused_backends.values().map(|value| format!("backend {}", socket(value.addr, value.port)));
+        let strays = unused_names.values().map(|name| format!("name {name}")).chain(stray_backends).collect();
+        Ok(Self { frontends, strays })
+    }
+}
+
+impl Frontend {
+    /// Every destination of both lists.
+    pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        self.cluster.iter().chain(&self.local)
+    }
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, Frontend { name, options, cluster, local }) in &self.frontends {
+            write!(f, "{}/{} {name}", socket(key.addr, key.port), protocol(key.proto))?;
+            options.iter().try_for_each(|option| write!(f, " {option}"))?;
+            for (list, destinations) in [("cluster", cluster), ("local", local)] {
+                write!(f, "\n  {list}:")?;
+                destinations.iter().try_for_each(|destination| write!(f, " {destination}"))?;
+            }
+            writeln!(f)?;
+        }
+        self.strays.iter().try_for_each(|stray| writeln!(f, "stray {stray}"))
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend(address, local) => write!(f, "{address}{}", if *local { "*" } else { "" }),
+            Self::Dangling => f.write_str("dangling"),
+        }
+    }
+}
+
+fn destination(backend: Option<&BackendValue>, key: &ServiceKey, value: &ServiceValue) -> Destination {
+    let serving = backend.filter(|backend| {
+        backend.flags & BACKEND_SERVING != 0 && backend.service == value.service && backend.proto == key.proto
+    });
+    serving.map_or(Destination::Dangling, |backend| {
+        Destination::Backend(socket(backend.addr, backend.port), backend.flags & BACKEND_LOCAL != 0)
+    })
+}
+
+fn options(value: &ServiceValue) -> Vec<String> {
+    let flags = [(SERVICE_INTERNAL_LOCAL, "internal-local"), (SERVICE_EXTERNAL_LOCAL, "external-local")];
+    let flags = flags.iter().filter(|(bit, _)| value.flags & bit != 0).map(|(_, name)| (*name).to_owned());
+    let affinity = (value.affinity_s != 0).then(|| format!("affinity={}s", value.affinity_s));
+    let maglev = (value.maglev.len != 0).then(|| format!("maglev={}", value.maglev.len));
+    flags.chain(affinity).chain(maglev).collect()
+}
+
+fn socket(addr: Addr, port: Be16) -> SocketAddr {
+    SocketAddr::new(IpAddr::from(addr), port.get())
+}
+
+fn protocol(number: u8) -> String {
+    match number {
+        proto::TCP => "tcp".into(),
+        proto::UDP => "udp".into(),
+        proto::SCTP => "sctp".into(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,151 @@
+//! Packets that end early, contradict themselves or are none of TCP and UDP: never touched.
+
+#![forbid(unsafe_code)]
+
+use seaway_common::Reason;
+use seaway_ebpf::Verdict;
+use seaway_tests::{
+    frame::{Frame, Kind, L3},
+    site::{CLIENT, Site, VIP, addr, openings, services},
+};
+
+/// The openings, and one with IPv4 options.
+fn frames() -> Vec<Frame> {
+    let options = vec![1, 1, 1, 0];
+    let mut frames: Vec<_> = openings().into_iter().map(|(frame, ..)| frame).collect();
+    frames.push(Frame { options, ..frames[0].clone() });
+    frames
+}
+
+/// The client's first packet over IPv4 or IPv6, after a change of its bytes.
+#[track_caller]
+fn check(family: usize, kind: Kind, change: impl FnOnce(&mut Vec<u8>), expected: Result<Verdict, Reason>) {
+    let site = Site::new(&services(1));
+    let mut bytes = Frame::new(addr(CLIENT[family]), addr(VIP[family]), kind).bytes();
+    change(&mut bytes);
+    site.check_untouched(&bytes, expected);
+    assert_eq!(site.flows(), 0);
+}
+
+#[test]
+fn packet_that_ends_early_is_untouched_at_every_length() {
+    let site = Site::new(&services(1));
+    for frame in frames() {
+        let whole = frame.bytes();
+        for length in 0..whole.len() {
+            site.check_untouched(&whole[..length], Err(Reason::Truncated));
+        }
+    }
+    assert_eq!(site.flows(), 0);
+    assert!(!Reason::Truncated.drops());
+}
+
+#[test]
+fn trailing_bytes_of_a_short_frame_are_kept() {
+    let site = Site::new(&services(1));
+    for (frame, backend, _) in openings() {
+        let padded = |frame: &Frame| [frame.bytes(), vec![0xab; 12]].concat();
+        let mut packet = padded(&frame);
+        assert_eq!(site.send(&mut packet), Ok(Verdict::Translated));
+        assert_eq!(packet, padded(&frame.to(backend)));
+    }
+}
+
+#[test]
+fn contradictions_in_headers_are_bad() {
+    let bad = Err(Reason::BadHeader);
+    for kind in [Kind::Syn, Kind::Datagram] {
+        check(0, kind, |bytes| bytes[L3] = 0x65, bad);
+        check(0, kind, |bytes| bytes[L3] = 0x44, bad);
+        check(0, kind, |bytes| bytes[L3] = 0x40, bad);
+        check(0, kind, |bytes| bytes[L3 + 2..L3 + 4].copy_from_slice(&[0, 19]), bad);
+        check(0, kind, |bytes| bytes[L3 + 2..L3 + 4].copy_from_slice(&[0, 27]), bad);
+        check(0, kind, |bytes| bytes[L3] = 0x4f, bad);
+        check(1, kind, |bytes| bytes[L3] = 0x40, bad);
+        check(1, kind, |bytes| bytes[L3 + 4..L3 + 6].copy_from_slice(&[0, 7]), bad);
+        check(1, kind, |bytes| bytes[L3 + 4..L3 + 6].fill(0), bad);
+    }
+    check(0, Kind::Syn, |bytes| bytes[L3 + 2..L3 + 4].copy_from_slice(&[0, 39]), bad);
+    check(1, Kind::Syn, |bytes| bytes[L3 + 4..L3 + 6].copy_from_slice(&[0, 19]), bad);
+    assert!(!Reason::BadHeader.drops());
+}
+
+#[test]
+fn length_beyond_the_packet_is_truncated() {
+    for kind in [Kind::Syn, Kind::Datagram] {
+        check(0, kind, |bytes| bytes[L3 + 3] += 1, Err(Reason::Truncated));
+        check(0, kind, |bytes| bytes[L3 + 2] = 0xff, Err(Reason::Truncated));
+        check(1, kind, |bytes| bytes[L3 + 5] += 1, Err(Reason::Truncated));
+        check(1, kind, |bytes| bytes[L3 + 4] = 0xff, Err(Reason::Truncated));
+    }
+}
+
+#[test]
+fn fragments_go_to_the_kernel() {
+    for kind in [Kind::Syn, Kind::Datagram] {
+        // More fragments; an offset; both. "Don't fragment" is none.
+        for bits in [[0x20, 0], [0, 1], [0x3f, 0xff]] {
+            check(0, kind, |bytes| bytes[L3 + 6..L3 + 8].copy_from_slice(&bits), Err(Reason::Fragment));
+        }
+    }
+    assert!(!Reason::Fragment.drops());
+    let site = Site::new(&services(1));
+    let (frame, ..) = openings().swap_remove(0);
+    let mut packet = frame.bytes();
+    packet[L3 + 6] = 0x40;
+    assert_eq!(site.send(&mut packet), Ok(Verdict::Translated));
+}
+
+#[test]
+fn other_protocols_are_not_ours() {
+    let not_ours = Ok(Verdict::NotOurs);
+    for kind in [Kind::Syn, Kind::Datagram] {
+        for protocol in [0, 1, 4, 41, 47, 50, 132, 255] {
+            check(0, kind, |bytes| bytes[L3 + 9] = protocol, not_ours);
+        }
+        // Extension headers: hop-by-hop, routing, fragment, destination options; then ICMP, none.
+        for next in [0, 43, 44, 60, 58, 59] {
+            check(1, kind, |bytes| bytes[L3 + 6] = next, not_ours);
+        }
+        for ethertype in [[0x08, 0x06], [0x81, 0x00], [0x88, 0xa8], [0x88, 0xcc], [0, 64]] {
+            check(0, kind, |bytes| bytes[12..14].copy_from_slice(&ethertype), not_ours);
+            check(1, kind, |bytes| bytes[12..14].copy_from_slice(&ethertype), not_ours);
+        }
+    }
+}
+
+#[test]
+fn ipv4_options_of_every_length_are_kept() {
+    for words in 0..=10 {
+        let site = Site::new(&services(1));
+        for (frame, backend, _) in openings().into_iter().filter(|(frame, ..)| frame.src.is_ipv4()) {
+            let frame = Frame { options: vec![1; 4 * words], ..frame };
+            site.check(&frame, &frame.to(backend));
+            let answer = if frame.kind == Kind::Syn { Kind::SynAck } else { Kind::Datagram };
+            site.check(&frame.to(backend).reply(answer), &frame.reply(answer));
+        }
+    }
+}
+
+#[test]
+fn absent_udp_checksum_stays_absent() {
+    let site = Site::new(&services(1));
+    for (frame, backend, _) in openings().into_iter().filter(|(frame, ..)| frame.kind == Kind::Datagram) {
+        let mut packet = frame.bytes_without_checksum();
+        assert_eq!(site.send(&mut packet), Ok(Verdict::Translated));
+        assert_eq!(packet, frame.to(backend).bytes_without_checksum());
+    }
+}
+
+#[test]
+fn udp_checksum_that_becomes_zero_is_sent_as_all_ones() {
+    let site = Site::new(&services(1));
+    for (frame, backend, _) in openings().into_iter().filter(|(frame, ..)| frame.kind == Kind::Datagram) {
+        let at = frame.checksum_at();
+        let of_sum_zero = (0..=u16::MAX)
+            .map(|word| Frame { payload: word.to_be_bytes().to_vec(), ..frame.clone() })
+            .find(|frame| frame.to(backend).bytes()[at..at + 2] == [0xff, 0xff])
+            .expect("every sum has a word that makes it zero");
+        site.check(&of_sum_zero, &of_sum_zero.to(backend));
+    }
+}
