@@ -42,6 +42,11 @@ const SETTINGS_IPV6: &[(&str, &str)] = &[
     ("net/ipv6/icmp/ratelimit", "0"),
 ];
 
+/// What limits ICMP errors beside the rate per peer. Older kernels have one limit for all
+/// namespaces, which is not the lab's to change.
+const SETTINGS_SINCE_6_12: &[(&str, &str)] =
+    &[("net/ipv4/icmp_msgs_per_sec", "1000000"), ("net/ipv4/icmp_msgs_burst", "1000000")];
+
 /// A network namespace of this process. It ends with the last process and socket in it.
 #[derive(Debug)]
 pub struct Namespace {
@@ -145,6 +150,11 @@ impl Namespace {
         let ipv6: &[_] = if has_ipv6() { SETTINGS_IPV6 } else { &[] };
         for (key, value) in SETTINGS.iter().chain(ipv6) {
             self.set(key, value)?;
+        }
+        for (key, value) in SETTINGS_SINCE_6_12 {
+            if self.run(|| Path::new("/proc/sys").join(key).exists())? {
+                self.set(key, value)?;
+            }
         }
         self.set_up("lo")
     }

@@ -10,8 +10,26 @@ use crate::places::Place;
 /// The format that is understood.
 const FORMAT: &str = "proxy-reachability/1";
 /// Groups whose name is more than the first word of a case's id.
-const GROUPS: &[&str] =
-    &["host-network", "no-endpoints", "not-ready", "source-ranges", "udp-before-service", "udp-flow"];
+const GROUPS: &[&str] = &[
+    "backend-port-closed",
+    "client-to-clusterip",
+    "endpoint-without-node-name",
+    "external-ip",
+    "external-ping",
+    "host-network",
+    "no-endpoints",
+    "not-ready",
+    "publish-not-ready",
+    "ready-unset",
+    "service-proxy-name",
+    "source-ranges",
+    "two-slices",
+    "type-change",
+    "udp-before-service",
+    "udp-flow",
+    "unallocated-service-ip",
+    "vip-to-direct",
+];
 
 /// One case, with the objects that all cases of its file share.
 #[derive(Debug, Deserialize)]
@@ -156,6 +174,13 @@ impl Probe {
         let flow = flow.as_ref().map(|flow| format!(" flow {flow}")).unwrap_or_default();
         let during = if self.during_apply { " during the change" } else { "" };
         format!("{from} > {to}/{proto}{flow}{during}")
+    }
+
+    /// Whether an attempt with this outcome can be part of a match.
+    pub(crate) fn allows(&self, outcome: &str) -> bool {
+        let results = [Some(&self.observed), self.wanted.as_ref()];
+        let mut outcomes = results.into_iter().flatten().map(|result| result.outcome.as_deref());
+        outcomes.any(|expected| expected.is_none_or(|expected| expected == outcome))
     }
 
     /// Whether it is about IPv4.

@@ -39,7 +39,7 @@ fn mismatches(
 ) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(expected) = &expected.outcome {
-        let outcome = if probe.during_apply { seen.last_outcome() } else { seen.outcome() };
+        let outcome = if probe.during_apply { seen.last_outcome().to_owned() } else { seen.outcome() };
         note(&mut found, "outcome", &outcome, expected, outcome == *expected);
     }
     if let Some(expected) = &expected.backends {
@@ -80,4 +80,79 @@ fn short(value: &dyn fmt::Debug) -> String {
 /// An address of n1 as `n1`; other words as they are.
 fn folded_text(source: &str) -> String {
     source.parse().map_or_else(|_| source.to_owned(), folded)
+}
+
+#[cfg(test)]
+mod tests {
+    use seaway_lab::{echo::Answer, probe::Outcome};
+
+    use super::*;
+
+    const VIP: &str = "10.96.1.1:80";
+
+    fn answer(name: &str, peer: &str) -> Outcome {
+        let answer = Answer { name: name.into(), peer: peer.parse().unwrap(), port: 8080 };
+        Outcome::Answered { answer, remote: VIP.parse().unwrap() }
+    }
+
+    fn check(extra: &str, attempts: &[Outcome], expected: &Verdict) {
+        let text = format!(r#"{{"from": "pod-l2", "to": "{VIP}", "proto": "udp", {extra}}}"#);
+        let probe: Probe = serde_json::from_str(&text).unwrap();
+        let mut seen = Observation::default();
+        for outcome in attempts {
+            seen.add(outcome, VIP.parse().unwrap(), None);
+        }
+        assert_eq!(compare(&probe, &seen, &seen.backends), *expected, "{text} {attempts:?}");
+    }
+
+    fn neither(mismatch: &str) -> Verdict {
+        Verdict::Neither(vec![mismatch.into()])
+    }
+
+    #[test]
+    fn backends_are_a_set_and_a_pick_one_of_it() {
+        let both = r#""observed": {"outcome": "ok", "backends": ["a", "b"]}"#;
+        let [a, b] = ["a", "b"].map(|name| answer(name, "10.77.1.12:4000"));
+        check(both, &[b.clone(), a.clone(), b.clone()], &Verdict::Recorded);
+        check(both, std::slice::from_ref(&a), &neither("backends {a}, expected {a, b}"));
+        let pick = r#""pick": "p", "observed": {"outcome": "ok", "backends": ["a", "b"], "distinct": 1}"#;
+        check(pick, &[a.clone(), a.clone()], &Verdict::Recorded);
+        check(pick, &[a, b], &neither("distinct backends {a, b}, expected 1"));
+    }
+
+    #[test]
+    fn every_attempt_has_the_same_outcome_and_the_address_that_was_asked() {
+        let ok = r#""observed": {"outcome": "ok"}"#;
+        let good = answer("a", "10.77.1.12:4000");
+        check(ok, &[good.clone(), Outcome::Timeout], &neither("outcome 1 x ok + 1 x timeout, expected ok"));
+        let Outcome::Answered { answer, .. } = good else { unreachable!() };
+        let remote = "10.77.1.11:8080".parse().unwrap();
+        let other = Outcome::Answered { answer, remote };
+        check(ok, &[other], &neither("outcome ok but from 10.77.1.11:8080, expected ok"));
+    }
+
+    #[test]
+    fn addresses_of_n1_are_one_source() {
+        let n1 = r#""observed": {"sources_seen": ["10.77.1.1", "172.18.0.1"]}"#;
+        check(n1, &[answer("a", "192.0.2.1:4000")], &Verdict::Recorded);
+        check(n1, &[answer("a", "192.0.2.10:4000")], &neither("sources {192.0.2.10}, expected {n1}"));
+    }
+
+    #[test]
+    fn sequence_is_folded_and_leaves_one_lost_datagram_out() {
+        let moved = r#""during_apply": true, "observed": {"outcome": "ok", "sequence": ["a", "b"]}"#;
+        let [a, b] = ["a", "b"].map(|name| answer(name, "10.77.1.12:4000"));
+        let lost = Outcome::Timeout;
+        check(moved, &[a.clone(), a.clone(), lost.clone(), b.clone()], &Verdict::Recorded);
+        let gap = [a, lost.clone(), lost, b];
+        check(moved, &gap, &neither("sequence [a, timeout, b], expected [a, b]"));
+    }
+
+    #[test]
+    fn wanted_result_is_the_better_match() {
+        let wanted = r#""observed": {"outcome": "timeout"}, "wanted": {"outcome": "refused"}"#;
+        check(wanted, &[Outcome::Timeout], &Verdict::Recorded);
+        check(wanted, &[Outcome::Refused], &Verdict::Wanted);
+        check(wanted, &[Outcome::Reset], &neither("outcome reset, expected timeout"));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -11,7 +12,7 @@ use std::{
 use crate::{
     cases::Case,
     comparison::Verdict,
-    replay::{self, replay},
+    replay::{Probed, Replay, replay},
     site::Site,
 };
 
@@ -55,13 +56,15 @@ pub(crate) fn replay_all(cases: &[Case]) -> Vec<Replayed<'_>> {
 /// Replays a case until a run does not match, at most so often as it has to.
 fn replay_case<'c>(site: &Site, case: &'c Case) -> Replayed<'c> {
     let started = Instant::now();
-    let mut first: Option<Vec<replay::Result>> = None;
+    let mut first: Option<Vec<Probed>> = None;
     let mut problems = Vec::new();
     for run in 1..=RUNS {
-        let results = match catch_unwind(AssertUnwindSafe(|| replay(site, case))) {
-            Ok(results) => results,
+        let Replay { results, warnings } = match catch_unwind(AssertUnwindSafe(|| replay(site, case))) {
+            Ok(replay) => replay,
             Err(panic) => {
                 problems.push(format!("run {run}: {}", message(&*panic)));
+                // The agent was killed on the way; the next one shall not find what it left.
+                fs::remove_dir_all(site.setup.pin_dir()).ok();
                 break;
             }
         };
@@ -77,6 +80,7 @@ fn replay_case<'c>(site: &Site, case: &'c Case) -> Replayed<'c> {
             }
         }
         if !problems.is_empty() {
+            problems.extend(warnings.into_iter().map(|warning| format!("the agent warns: {warning}")));
             break;
         }
         first = Some(results);

@@ -60,8 +60,8 @@ impl Observation {
     }
 
     /// The outcome of the last attempt.
-    pub(crate) fn last_outcome(&self) -> String {
-        self.last.clone()
+    pub(crate) fn last_outcome(&self) -> &str {
+        &self.last
     }
 
     /// Who answered, or what happened instead, repeats folded and single lost datagrams left out.

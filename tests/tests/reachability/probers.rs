@@ -66,6 +66,10 @@ impl<'s> Probers<'s> {
                 thread::sleep(Duration::from_secs_f64(pause));
             }
             ask_once(&mut process, probe, attempt, &mut seen);
+            if !probe.allows(seen.last_outcome()) {
+                // The rest cannot make it match any more, and may have to wait for nothing each.
+                break;
+            }
         }
         self.put(probe.from, name, process);
         seen

@@ -29,9 +29,18 @@ const BEFORE: u32 = 4;
 const AFTER: u32 = 8;
 const INTERVAL_MS: u64 = 50;
 
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    /// In order of steps and probes.
+    pub(crate) results: Vec<Probed>,
+    /// What the agent had to say at the end.
+    pub(crate) warnings: Vec<String>,
+}
+
 /// A probe of a run and what came of it.
 #[derive(Debug)]
-pub(crate) struct Result {
+pub(crate) struct Probed {
     /// The step's number and the probe, in words.
     pub(crate) probe: String,
     pub(crate) verdict: Verdict,
@@ -41,7 +50,7 @@ pub(crate) struct Result {
 ///
 /// # Panics
 /// When the agent does not start, ends, or does not put a change in force.
-pub(crate) fn replay(site: &Site, case: &Case) -> Vec<Result> {
+pub(crate) fn replay(site: &Site, case: &Case) -> Replay {
     let mut facts = Facts::default();
     facts.apply(&case.objects);
     site.setup.write(MANIFEST, &facts.manifest());
@@ -51,10 +60,11 @@ pub(crate) fn replay(site: &Site, case: &Case) -> Vec<Result> {
     for (number, step) in case.steps.iter().enumerate() {
         run.take_step(number, step);
     }
-    let Run { agent, results, .. } = run;
+    let Run { mut agent, results, .. } = run;
+    let warnings = agent.status().warnings;
     let status = agent.terminate();
     assert!(status.success(), "the agent ended with {status}");
-    results
+    Replay { results, warnings }
 }
 
 struct Run<'s> {
@@ -63,7 +73,7 @@ struct Run<'s> {
     probers: Probers<'s>,
     /// Backends by the name of the pick.
     picks: BTreeMap<&'s str, BTreeSet<String>>,
-    results: Vec<Result>,
+    results: Vec<Probed>,
 }
 
 impl<'s> Run<'s> {
@@ -80,7 +90,7 @@ impl<'s> Run<'s> {
                 &*picked
             });
             let verdict = compare(probe, &seen, picked.unwrap_or(&none));
-            self.results.push(Result { probe: format!("step {number}: {}", probe.describe()), verdict });
+            self.results.push(Probed { probe: format!("step {number}: {}", probe.describe()), verdict });
         }
     }
 

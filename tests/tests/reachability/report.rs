@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    expectations::{REQUIRED, different},
+    expectations::{different, required},
     lane::Replayed,
 };
 
@@ -37,13 +37,13 @@ impl<'c> Report<'c> {
 
     /// A line per case that has to pass and did not.
     pub(crate) fn broken_requirements(&self) -> Vec<String> {
-        let broken = self.replayed.iter().filter(|replayed| {
-            let required = REQUIRED.iter().any(|required| required.group == replayed.case.group());
-            required && failed(replayed)
+        let failed = self.replayed.iter().filter(|replayed| failed(replayed));
+        let broken = failed.filter_map(|replayed| {
+            let Replayed { case, problems, .. } = replayed;
+            let needs = required(case.group())?.needs;
+            Some(format!("{} has to pass ({needs}): {}", case.id, problems.join(" | ")))
         });
-        broken
-            .map(|replayed| format!("{} has to pass: {}", replayed.case.id, replayed.problems.join(" | ")))
-            .collect()
+        broken.collect()
     }
 
     fn text(&self) -> String {
@@ -63,11 +63,10 @@ impl<'c> Report<'c> {
             }
         }
         // Writing to a string does not fail.
-        writeln!(text, "\n{:<20} {:>7} {:>8} {:>7}", "GROUP", "PASSED", "DIFFERS", "FAILED").ok();
+        writeln!(text, "\n{:<28} {:>7} {:>8} {:>7}", "GROUP", "PASSED", "DIFFERS", "FAILED").ok();
         for (group, row) in rows.into_iter().chain([("all", total)]) {
-            let required = REQUIRED.iter().any(|required| required.group == group);
-            let mark = if required { "  has to pass" } else { "" };
-            writeln!(text, "{group:<20} {:>7} {:>8} {:>7}{mark}", row.passed, row.differs, row.failed).ok();
+            let mark = required(group).map(|_| "  has to pass").unwrap_or_default();
+            writeln!(text, "{group:<28} {:>7} {:>8} {:>7}{mark}", row.passed, row.differs, row.failed).ok();
         }
         text
     }
