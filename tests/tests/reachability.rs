@@ -25,6 +25,8 @@ mod expectations;
 mod facts;
 #[path = "reachability/lane.rs"]
 mod lane;
+#[path = "reachability/network.rs"]
+mod network;
 #[path = "reachability/observation.rs"]
 mod observation;
 #[path = "reachability/places.rs"]
