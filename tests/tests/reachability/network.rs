@@ -14,6 +14,9 @@ use crate::places::{
 const EXT: &str = "ext0";
 /// The link between the nodes, at both ends.
 const NODE: &str = "node0";
+/// The links of the client and of the pods to their node.
+const CLIENT: &str = "eth0";
+const POD_LINK: &str = "eth0";
 /// n2 looks up here first what comes from n1.
 const FROM_N1: u32 = 100;
 
@@ -44,7 +47,20 @@ impl Network {
         }
         let range = n2.add_pod("pod-m", &POD_RANGE.map(network))?;
         connect_nodes(n1.namespace(), n2.namespace())?;
-        Ok(Self { client, n1, n2, pods, range })
+        let network = Self { client, n1, n2, pods, range };
+        network.take_transmitted_frames()?;
+        Ok(network)
+    }
+
+    /// A veth hands over what an XDP program at its other end transmits only while it polls, which
+    /// receive offload switches on (Linux 5.13); a network card always does.
+    fn take_transmitted_frames(&self) -> Result<(), Error> {
+        let pods = self.pods.iter().map(|(_, pod)| (&pod.namespace, POD_LINK));
+        for (namespace, link) in [(&self.client, CLIENT), (self.n2.namespace(), NODE)].into_iter().chain(pods)
+        {
+            namespace.set_features(link, &[("rx-gro", true)])?;
+        }
+        Ok(())
     }
 
     /// The links of n1.
@@ -70,7 +86,7 @@ impl Network {
 fn connect_client(client: &Namespace, n1: &Namespace) -> Result<(), Error> {
     let addresses = [true, false].into_iter().flat_map(client_addresses).map(on_subnet);
     let near = End::new(n1, EXT).addresses(N1_EXT.map(|text| on_subnet(address(text))));
-    Veth::new(near, End::new(client, "eth0").addresses(addresses)).connect()?;
+    Veth::new(near, End::new(client, CLIENT).addresses(addresses)).connect()?;
     for gateway in N1_EXT {
         client.add_route(&Route::default_via(address(gateway)))?;
     }
