@@ -7,7 +7,7 @@ use crate::{
     observation::{Observation, folded},
 };
 
-/// What a probe's observation is compared with the record.
+/// How an observation compares with the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The same.
