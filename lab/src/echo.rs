@@ -1,6 +1,12 @@
 //! Echo servers over TCP and UDP that say who answered and whom they saw.
 
-use std::{fmt, net::SocketAddr};
+mod process;
+
+use std::{
+    fmt,
+    io::{self, Write},
+    net::SocketAddr,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -9,10 +15,14 @@ use tokio::{
     task::JoinSet,
 };
 
+pub use process::EchoProcess;
+
 use crate::{Error, Namespace, Server, server};
 
 /// Larger than any UDP datagram.
 const DATAGRAM_MAX: usize = 65_536;
+/// What a worker says once it answers.
+const READY: &str = "ready";
 
 /// What a server listens with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,7 +35,7 @@ pub enum Protocol {
 }
 
 /// One socket of an echo server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Listener {
     /// The name it answers with.
     pub name: String,
@@ -46,6 +56,13 @@ pub struct Answer {
     pub port: u16,
 }
 
+/// What all servers of one thread listen with.
+#[derive(Debug, Default)]
+struct Sockets {
+    tcp: Vec<(String, std::net::TcpListener)>,
+    udp: Vec<(String, std::net::UdpSocket)>,
+}
+
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -60,24 +77,50 @@ impl fmt::Display for Protocol {
 /// # Errors
 /// When an address cannot be bound; then none is served.
 pub fn serve(namespace: &Namespace, listeners: &[Listener]) -> Result<Server, Error> {
-    let mut tcp = Vec::new();
-    let mut udp = Vec::new();
-    for Listener { name, protocol, address } in listeners {
-        match protocol {
-            Protocol::Tcp => tcp.push((name.clone(), server::listen(namespace, *address)?)),
-            Protocol::Udp => udp.push((name.clone(), server::bind_udp(namespace, *address)?)),
+    let sockets = namespace.run(|| Sockets::open(listeners))??;
+    Server::start(&format!("echo-{}", namespace.name()), async move || sockets.answer().await)
+}
+
+/// The worker's side: serves until the process is killed, and says on standard output that it does.
+pub(crate) fn run(listeners: &[Listener]) -> Result<(), Error> {
+    let sockets = Sockets::open(listeners)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Error::system("start a runtime for the echo servers"))?;
+    writeln!(io::stdout(), "{READY}").map_err(Error::system("report that the echo servers are ready"))?;
+    runtime.block_on(sockets.answer());
+    Ok(())
+}
+
+impl Sockets {
+    /// In the thread's namespace.
+    fn open(listeners: &[Listener]) -> Result<Self, Error> {
+        let mut sockets = Self::default();
+        for Listener { name, protocol, address } in listeners {
+            let action = || format!("serve {name} on {address}/{protocol}");
+            match protocol {
+                Protocol::Tcp => {
+                    let socket = server::listen_here(*address).map_err(Error::system(action()))?;
+                    sockets.tcp.push((name.clone(), socket));
+                }
+                Protocol::Udp => {
+                    let socket = server::bind_udp_here(*address).map_err(Error::system(action()))?;
+                    sockets.udp.push((name.clone(), socket));
+                }
+            }
         }
+        Ok(sockets)
     }
-    Server::start(&format!("echo-{}", namespace.name()), async move || {
-        let mut sockets = JoinSet::new();
-        for (name, listener) in tcp {
-            sockets.spawn(accept(name, listener));
+
+    async fn answer(self) {
+        let mut tasks = JoinSet::new();
+        for (name, listener) in self.tcp {
+            tasks.spawn(accept(name, listener));
         }
-        for (name, socket) in udp {
-            sockets.spawn(answer_datagrams(name, socket));
+        for (name, socket) in self.udp {
+            tasks.spawn(answer_datagrams(name, socket));
         }
-        while sockets.join_next().await.is_some() {}
-    })
+        while tasks.join_next().await.is_some() {}
+    }
 }
 
 async fn accept(name: String, listener: std::net::TcpListener) {

@@ -29,6 +29,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("net/ipv4/conf/default/accept_redirects", "0"),
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv4/ip_local_port_range", "10000 65000"),
+    // Echo requests of both families without raw sockets.
+    ("net/ipv4/ping_group_range", "0 0"),
 ];
 const SETTINGS_IPV6: &[(&str, &str)] = &[
     ("net/ipv6/conf/all/accept_dad", "0"),
@@ -39,6 +41,11 @@ const SETTINGS_IPV6: &[(&str, &str)] = &[
     ("net/ipv6/conf/default/accept_redirects", "0"),
     ("net/ipv6/icmp/ratelimit", "0"),
 ];
+
+/// What limits ICMP errors beside the rate per peer. Older kernels have one limit for all
+/// namespaces, which is not the lab's to change.
+const SETTINGS_SINCE_6_12: &[(&str, &str)] =
+    &[("net/ipv4/icmp_msgs_per_sec", "1000000"), ("net/ipv4/icmp_msgs_burst", "1000000")];
 
 /// A network namespace of this process. It ends with the last process and socket in it.
 #[derive(Debug)]
@@ -143,6 +150,11 @@ impl Namespace {
         let ipv6: &[_] = if has_ipv6() { SETTINGS_IPV6 } else { &[] };
         for (key, value) in SETTINGS.iter().chain(ipv6) {
             self.set(key, value)?;
+        }
+        for (key, value) in SETTINGS_SINCE_6_12 {
+            if self.run(|| Path::new("/proc/sys").join(key).exists())? {
+                self.set(key, value)?;
+            }
         }
         self.set_up("lo")
     }

@@ -1,5 +1,7 @@
 //! Questions to echo servers, one at a time, and what became of them.
 
+mod flow;
+mod once;
 mod prober;
 
 use std::{
@@ -23,8 +25,12 @@ pub enum Transport {
     Tcp,
     /// connect, send, receive: the way of most resolvers.
     Udp,
-    /// sendto and recvfrom on a socket without a peer.
+    /// sendto and recvfrom on a socket without a peer. ICMP errors are seen here as well.
     UdpUnconnected,
+    /// An ICMP echo request; the reply counts as an answer by "echo-reply".
+    Icmp,
+    /// One GET of "/"; the answer's name is "http-" and the status.
+    Http,
 }
 
 /// One question.
@@ -34,11 +40,12 @@ pub struct Probe {
     pub transport: Transport,
     /// Whom to ask.
     pub to: SocketAddr,
-    /// The own address and port; a port of 0 takes any.
+    /// The own address and port; a port of 0 takes any. A TCP connection from a given port ends with
+    /// a reset, so that the next one can use the port at once.
     pub from: Option<SocketAddr>,
     /// Keeps the socket under this name for further questions instead of closing it.
     pub flow: Option<String>,
-    /// Bytes of a UDP question.
+    /// Bytes of a UDP question or of an echo request's data.
     pub size: usize,
     /// How long to wait for the connection, and then for the answer, in milliseconds.
     pub timeout_ms: u64,

@@ -1,6 +1,7 @@
 //! A server on a thread of its own, with the sockets of a namespace.
 
 use std::{
+    io,
     net::{SocketAddr, TcpListener, UdpSocket},
     thread::{self, JoinHandle},
 };
@@ -47,20 +48,20 @@ impl Drop for Server {
 
 /// A TCP socket of `namespace` that listens on `address`; port 0 takes any.
 pub(crate) fn listen(namespace: &Namespace, address: SocketAddr) -> Result<TcpListener, Error> {
-    let listener = namespace.run(|| {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    })?;
-    listener.map_err(Error::system::<std::io::Error>(format!("listen on {address} in {}", namespace.name())))
+    let listener = namespace.run(|| listen_here(address))?;
+    listener.map_err(Error::system::<io::Error>(format!("listen on {address} in {}", namespace.name())))
 }
 
-/// A UDP socket of `namespace` bound to `address`.
-pub(crate) fn bind_udp(namespace: &Namespace, address: SocketAddr) -> Result<UdpSocket, Error> {
-    let socket = namespace.run(|| {
-        let socket = UdpSocket::bind(address)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    })?;
-    socket.map_err(Error::system::<std::io::Error>(format!("bind UDP {address} in {}", namespace.name())))
+/// A TCP socket of the thread's namespace that listens on `address`.
+pub(crate) fn listen_here(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// A UDP socket of the thread's namespace bound to `address`.
+pub(crate) fn bind_udp_here(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }

@@ -16,7 +16,7 @@ use std::{
 use nix::sys::{prctl, signal::Signal};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, load, probe};
+use crate::{Error, echo, load, probe};
 
 /// The program that runs workers, and its arguments before the job: `seaway worker JOB`.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub enum Task {
     },
     /// Sends requests; see [`load::Load`].
     Load(load::Plan),
+    /// Answers as echo servers; see [`echo::EchoProcess`].
+    Echo(Vec<echo::Listener>),
     /// Answers with outcomes to probes; see [`probe::ProbeProcess`].
     Probe,
 }
@@ -115,6 +117,7 @@ pub fn run_worker(job: &str) -> Result<(), Error> {
             Err(Error::system(format!("run {}", program.display()))(error))
         }
         Task::Load(plan) => load::run(plan),
+        Task::Echo(listeners) => echo::run(&listeners),
         Task::Probe => probe::run(),
     }
 }

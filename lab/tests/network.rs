@@ -13,6 +13,7 @@ use seaway_harness::privileged;
 use seaway_lab::{
     End, Namespace, Node, Offload, Route, Rule, Topology, Veth, echo,
     echo::{Listener, Protocol},
+    http,
     probe::{Outcome, Probe, Prober, Transport},
 };
 
@@ -89,10 +90,44 @@ fn closed_ports_refuse_and_missing_routes_are_unreachable() {
     network.client.add_route(&Route::unreachable("10.7.0.0/16".parse().unwrap())).unwrap();
     check("10.1.1.111:81", Transport::Tcp, Outcome::Refused);
     check("10.1.1.111:81", Transport::Udp, Outcome::Refused);
+    check("10.1.1.111:81", Transport::UdpUnconnected, Outcome::Refused);
+    check("10.1.1.111:81", Transport::Http, Outcome::Refused);
     check("[fd77:1::11]:81", Transport::Tcp, Outcome::Refused);
+    check("[fd77:1::11]:81", Transport::UdpUnconnected, Outcome::Refused);
     check("10.7.0.1:80", Transport::Tcp, Outcome::Unreachable);
     check("10.8.0.1:80", Transport::Tcp, Outcome::Unreachable);
     check("10.9.0.1:80", Transport::Tcp, Outcome::Timeout);
+    check("10.9.0.1:80", Transport::Icmp, Outcome::Timeout);
+}
+
+#[test]
+fn echo_requests_and_http_requests_are_answered() {
+    privileged!();
+    let network = Topology::new(&addresses(GATEWAYS), &[("pod", &addresses(POD))]).unwrap();
+    for (to, client) in addresses(POD).into_iter().zip(Topology::CLIENT) {
+        let address = SocketAddr::new(to, 80);
+        let _server = http::serve(&network.pods[0].namespace, "pod", address).unwrap();
+        for (transport, name) in [(Transport::Icmp, "echo-reply"), (Transport::Http, "http-200")] {
+            let probe = patient(transport, address);
+            let outcome = network.client.run(|| Prober::default().ask(&probe)).unwrap();
+            let Outcome::Answered { answer, .. } = outcome else { panic!("{probe:?}: {outcome:?}") };
+            assert_eq!((answer.name.as_str(), answer.peer.ip()), (name, client));
+        }
+    }
+}
+
+#[test]
+fn connection_from_a_given_port_leaves_it_free() {
+    privileged!();
+    let to = addresses(POD)[0];
+    let network = Topology::new(&addresses(GATEWAYS), &[("pod", &addresses(POD))]).unwrap();
+    let _server = echo::serve(&network.pods[0].namespace, &listeners("pod", to)).unwrap();
+    let from = Some(SocketAddr::new(Topology::CLIENT[0], 5001));
+    let probe = Probe { from, ..patient(Transport::Tcp, (to, 8080).into()) };
+    for _ in 0..3 {
+        let outcome = network.client.run(|| Prober::default().ask(&probe)).unwrap();
+        assert_eq!(outcome.name(), Some("pod"), "{outcome:?}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 use seaway_harness::{privileged, wait_for};
 use seaway_lab::{
     Cgroup, Job, Launcher, Namespace, Task, Topology, echo,
-    echo::{Listener, Protocol},
+    echo::{EchoProcess, Listener, Protocol},
     http,
     load::{Load, Plan, Tally},
     probe::{Probe, ProbeProcess, Transport},
@@ -44,6 +44,27 @@ fn worker_is_in_its_cgroup_before_it_opens_a_socket() {
     assert_eq!(cgroup.processes().unwrap(), [inside.id()]);
     let netns = fs::read_link(format!("/proc/{}/ns/net", inside.id())).unwrap();
     assert_eq!(netns, namespace.run(|| fs::read_link("/proc/thread-self/ns/net").unwrap()).unwrap());
+}
+
+#[test]
+fn echo_process_answers_from_its_cgroup() {
+    privileged!();
+    let namespace = Namespace::new("echo").unwrap();
+    let cgroup = Cgroup::new("test-echo").unwrap();
+    let listener = |name: &str, protocol| {
+        let address = (LOOPBACK, 8080).into();
+        Listener { name: name.into(), protocol, address }
+    };
+    let sockets = [listener("tcp", Protocol::Tcp), listener("udp", Protocol::Udp)];
+    let echo = EchoProcess::start(&namespace, &launcher(), Some(cgroup.path()), &sockets).unwrap();
+    assert_eq!(cgroup.processes().unwrap(), [echo.id()]);
+    let mut prober = ProbeProcess::start(&namespace, &launcher(), None).unwrap();
+    for (transport, name) in [(Transport::Tcp, "tcp"), (Transport::Udp, "udp")] {
+        let probe = Probe { timeout_ms: 30_000, ..Probe::new(transport, sockets[0].address) };
+        assert_eq!(prober.ask(&probe).unwrap().name(), Some(name));
+    }
+    let taken = EchoProcess::start(&namespace, &launcher(), None, &sockets);
+    assert!(taken.is_err(), "the addresses are in use");
 }
 
 #[test]
