@@ -1,0 +1,20 @@
+//! Cluster DNS: names to answers.
+//!
+//! ```text
+//! Snapshot ── Builder ──▶ Index ─┐
+//!                                ├─ zone::answer ──▶ octets
+//! octets ── Query::read ─────────┘
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod block;
+pub mod cache;
+pub mod corefile;
+pub mod engine;
+pub mod forward;
+pub mod index;
+pub mod name;
+pub mod options;
+pub mod wire;
+pub mod zone;
