@@ -54,6 +54,13 @@ pub struct Health {
 }
 
 impl Block {
+    /// Notes the addresses that the block is reached at: they tell the zone's name servers.
+    pub fn reached_at(&mut self, addresses: &[IpAddr]) {
+        if let Some(options) = &mut self.kubernetes {
+            Arc::make_mut(options).local_ips = addresses.to_vec();
+        }
+    }
+
     /// A block without plugins.
     pub fn new(zones: Vec<Zone>, port: u16) -> Self {
         Self {

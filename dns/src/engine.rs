@@ -18,6 +18,7 @@ use crate::block::Block;
 use crate::cache::Cache;
 use crate::forward::Forward;
 use crate::index::{Builder, Index};
+use crate::metrics::{Metrics, Sample, Tally};
 use crate::name::Name;
 use crate::options::Options;
 use crate::wire::query::{Query, Unfit};
@@ -42,6 +43,7 @@ pub struct Chain {
     pub cache: Option<Cache>,
     /// Whom to ask, the longest zone first.
     pub forward: Vec<Arc<Forward>>,
+    tally: Option<Arc<Tally>>,
 }
 
 /// The `kubernetes` plugin of a block.
@@ -122,6 +124,16 @@ impl Engine {
     /// An engine for the blocks. Their `kubernetes` plugins know nothing yet.
     pub fn new(blocks: Vec<Block>) -> Self {
         Self { chains: blocks.into_iter().map(Chain::new).collect() }
+    }
+
+    /// The same, counting what it answers.
+    pub fn counted(mut self, metrics: &Metrics) -> Self {
+        for chain in &mut self.chains {
+            let server = format!("dns://:{}", chain.block.port);
+            let zone = chain.block.zones.first().map(ToString::to_string).unwrap_or_default();
+            chain.tally = Some(metrics.tally(&server, &zone));
+        }
+        self
     }
 
     /// The blocks at work.
@@ -218,7 +230,14 @@ impl Chain {
         let kubernetes = block.kubernetes.clone().map(Kubernetes::new);
         let mut forward: Vec<_> = block.forward.iter().cloned().map(Forward::new).map(Arc::new).collect();
         forward.sort_by_key(|forward| std::cmp::Reverse(forward.options.zone.labels()));
-        Self { kubernetes, cache: block.cache.clone().map(Cache::new), forward, block }
+        Self { kubernetes, cache: block.cache.clone().map(Cache::new), forward, tally: None, block }
+    }
+
+    /// Counts an answer that this block gave.
+    pub fn count(&self, thread: usize, sample: &Sample) {
+        if let Some(tally) = &self.tally {
+            tally.count(thread, sample);
+        }
     }
 }
 

@@ -10,6 +10,8 @@ pub const CNAME: u16 = 5;
 pub const SOA: u16 = 6;
 /// Pointer from an address to a name.
 pub const PTR: u16 = 12;
+/// Host information, which loop probes ask for.
+pub const HINFO: u16 = 13;
 /// Text.
 pub const TXT: u16 = 16;
 /// IPv6 address.

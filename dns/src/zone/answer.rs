@@ -138,20 +138,30 @@ fn chase(
     (own, mut target): (Owner<'_>, &[u8]),
     writer: &mut Writer<'_>,
 ) -> Outcome {
+    if is_loop(index, options, target) {
+        apex::deny(index, options, own, writer);
+        return Outcome::Answered(Rcode::NoError);
+    }
     let mut owner = QUESTION_NAME;
-    for _ in 0..LINKS_MAX {
+    loop {
+        let Ok(name) = Name::read(target) else { return Outcome::Answered(Rcode::NoError) };
+        let zone = zone_of(options, &name);
         let next = pointer(writer.position() + RECORD_HEADER);
-        let push_owner = |out: &mut Vec<u8>| push_pointer(out, owner);
-        let whole = writer.add(Section::Answer, push_owner, kind::CNAME, options.ttl_s, |out| {
-            out.extend_from_slice(target);
-        });
-        let (true, Ok(name)) = (whole, Name::read(target)) else {
-            return Outcome::Answered(Rcode::NoError);
-        };
+        let stand = zone.map(|zone| Owner::of(&name, zone, next)).map(|stand| stand.sharing(own));
+        let whole = writer.add(
+            Section::Answer,
+            |out| push_pointer(out, owner),
+            kind::CNAME,
+            options.ttl_s,
+            |out| push_target(out, &name, stand, own),
+        );
         owner = next;
-        let Some(zone) = zone_of(options, &name) else {
+        let (Some(zone), Some(stand)) = (zone, stand) else {
             return foreign(query, request.resolved, target, writer);
         };
+        if !whole {
+            return Outcome::Answered(Rcode::NoError);
+        }
         match find(index, options, zone, &name) {
             Found::Alias(entry) => target = entry.alias.as_deref().unwrap_or_default(),
             Found::Missing if !index.synced => {
@@ -161,16 +171,37 @@ fn chase(
             }
             found => {
                 let scribe = Scribe { index, options, turn: request.turn, kind: query.kind };
-                if scribe.write(found, zone, Owner::of(&name, zone, owner), writer) == Yield::NoData {
+                if scribe.write(found, zone, stand, writer) == Yield::NoData {
                     apex::deny(index, options, own, writer);
                 }
                 return Outcome::Answered(Rcode::NoError);
             }
         }
     }
-    writer.rewind(query);
-    apex::deny(index, options, own, writer);
-    Outcome::Answered(Rcode::NoError)
+}
+
+/// Whether more aliases follow one another than any that is meant has.
+fn is_loop(index: &Index, options: &Options, first: &[u8]) -> bool {
+    let mut target = first;
+    for _ in 0..LINKS_MAX {
+        let Ok(name) = Name::read(target) else { return false };
+        let Some(zone) = zone_of(options, &name) else { return false };
+        let Found::Alias(entry) = find(index, options, zone, &name) else { return false };
+        target = entry.alias.as_deref().unwrap_or_default();
+    }
+    true
+}
+
+/// Appends what an alias leads to. Letters keep their case, so only a zone that is spelt as in the
+/// question is left to a pointer.
+fn push_target(out: &mut Vec<u8>, name: &Name<'_>, stand: Option<Owner<'_>>, own: Owner<'_>) {
+    match stand.filter(|stand| stand.zone_pointer == own.zone_pointer) {
+        Some(stand) => {
+            out.extend_from_slice(&name.wire()[..name.wire().len() - stand.zone.len()]);
+            push_pointer(out, own.zone_pointer);
+        }
+        None => out.extend_from_slice(name.wire()),
+    }
 }
 
 fn foreign(
@@ -303,6 +334,11 @@ impl<'n> Owner<'n> {
         let start = name.start(name.labels() - zone.labels());
         let zone_pointer = pointer + u16::try_from(start).unwrap_or_default();
         Self { pointer, zone: &name.wire()[start..], zone_pointer }
+    }
+
+    /// The same, with the zone of another where it is spelt alike.
+    fn sharing(self, other: Owner<'n>) -> Self {
+        if self.zone == other.zone { Self { zone_pointer: other.zone_pointer, ..self } } else { self }
     }
 }
 

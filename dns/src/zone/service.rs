@@ -10,6 +10,8 @@ use crate::wire::writer::{Section, Writer};
 const WEIGHTS: usize = 100;
 /// Owner, type, class, time to live, length, priority, weight and port.
 const SRV_HEADER: usize = 18;
+/// Positions from here on cannot be pointed to.
+const POINTED_MAX: usize = 0x4000;
 
 /// SRV at a Service's name, or at a port of it.
 pub(super) fn srv(
@@ -94,15 +96,13 @@ fn members_srv<'e>(
         let before = entry.members.before(member).flat_map(of_member).any(|earlier| earlier.port == port);
         same_slice || before
     };
-    let mut stem_at = None;
+    let start = writer.position();
     for member in members.clone() {
         let label = member.label();
         for (number, port) in of_member(member).enumerate() {
             if listed(member, number, port.port) {
                 continue;
             }
-            let at = writer.position() + SRV_HEADER + 1 + label.octets().len();
-            stem_at = stem_at.or(Some(pointer(at)));
             let whole = add_srv(scribe, weight, port.port, owner, writer, |out| {
                 label.push_to(out);
                 out.extend_from_slice(entry.stem());
@@ -112,14 +112,26 @@ fn members_srv<'e>(
             }
         }
     }
+    // The targets stand one after the other, so that additional records can point to them.
+    let mut target_at = start + SRV_HEADER;
+    let mut stem_at = None;
     for member in members.filter(|member| of_member(member).next().is_some()) {
+        let label = member.label();
+        let number = of_member(member).enumerate();
+        let fresh = number.filter(|(number, port)| !listed(member, *number, port.port)).count();
+        let own_at = (fresh > 0).then_some(target_at);
+        let stem = *stem_at.get_or_insert(target_at + 1 + label.octets().len());
+        target_at += fresh * (SRV_HEADER + 1 + label.octets().len() + entry.stem().len() + owner.zone.len());
         let same = |other: &&Member| other.address == member.address && of_member(other).next().is_some();
         if member.repeated && entry.members.before(member).any(|other| same(&other)) {
             continue;
         }
         let push_owner = |out: &mut Vec<u8>| {
-            member.label().push_to(out);
-            push_pointer(out, stem_at.unwrap_or(owner.zone_pointer));
+            if let Some(at) = own_at.filter(|at| *at < POINTED_MAX) {
+                return push_pointer(out, pointer(at));
+            }
+            label.push_to(out);
+            push_pointer(out, pointer(stem));
         };
         if !scribe.address(Section::Additional, push_owner, member.address, writer) {
             break;
