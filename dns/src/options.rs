@@ -28,6 +28,8 @@ pub struct Options {
     pub ignore_empty: bool,
     /// Whether an endpoint without a hostname is named after its pod.
     pub endpoint_pod_names: bool,
+    /// Whether names such as `eu-1.pin._zone.SVC.NS.svc` pick endpoints by their zone.
+    pub zonal: bool,
     /// Where names that do not exist are looked for elsewhere; `None` is nowhere.
     pub fallthrough: Option<Vec<Zone>>,
     /// The addresses the server is reached at, which tell the zone's name servers. Loopback
@@ -58,6 +60,7 @@ impl Options {
             endpoints: true,
             ignore_empty: false,
             endpoint_pod_names: false,
+            zonal: false,
             fallthrough: None,
             local_ips: Vec::new(),
         }

@@ -15,4 +15,4 @@ mod lookup;
 mod service;
 
 pub use answer::{Outcome, Request, Resolved, answer};
-pub use lookup::{Found, PortLabels, find};
+pub use lookup::{Found, PortLabels, Zonal, find};

@@ -22,7 +22,8 @@ use vectors::{compare, differences, suite, wire};
 
 /// How queries reach the server.
 trait Server {
-    fn ask(&mut self, query: &[u8], tcp: bool) -> Option<Vec<u8>>;
+    /// Asks over TCP or UDP, or, if that does not matter, as this server is asked.
+    fn ask(&mut self, query: &[u8], tcp: Option<bool>) -> Option<Vec<u8>>;
 }
 
 #[test]
@@ -55,9 +56,11 @@ fn run<S: Server>(suite: &Suite, how: &str, server: Result<S, String>, wrong: &m
         let problem = match case {
             Case::Names(case) => {
                 let message = wire::query(&case.qname, &case.qtype);
-                compare::problem(case, server.ask(&message, false).as_deref())
+                compare::problem(case, server.ask(&message, None).as_deref())
             }
-            Case::Wire(case) => wire::problem(case, server.ask(&case.request(), case.is_tcp()).as_deref()),
+            Case::Wire(case) => {
+                wire::problem(case, server.ask(&case.request(), Some(case.is_tcp())).as_deref())
+            }
         };
         let (id, difference) = (case.id(), differences::of(case.id()));
         match (problem, difference) {

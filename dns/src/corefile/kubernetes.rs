@@ -8,7 +8,7 @@ use super::{Error, zones};
 use crate::name::Zone;
 use crate::options::{Options, PodNames, TTL_MAX_S};
 
-const KNOWN: &str = "endpoint_pod_names, fallthrough, ignore, namespaces, noendpoints, pods and ttl";
+const KNOWN: &str = "endpoint_pod_names, fallthrough, ignore, namespaces, noendpoints, pods, ttl and zonal";
 
 /// Reads the plugin; without zones of its own it has those of the block.
 pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
@@ -32,12 +32,13 @@ pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
                     names.iter().map(|name| Arc::from(name.as_str())).collect::<BTreeSet<_>>();
             }
             ("endpoint_pod_names", []) => options.endpoint_pod_names = true,
+            ("zonal", []) => options.zonal = true,
             ("noendpoints", []) => options.endpoints = false,
             ("ignore", [what]) if what == "empty_service" => options.ignore_empty = true,
             ("ignore", _) => return Err(option.error("ignore takes one argument: empty_service")),
             ("fallthrough", []) => options.fallthrough = Some(options.zones.clone()),
             ("fallthrough", names) => options.fallthrough = Some(zones::parse(option, names)?),
-            ("endpoint_pod_names" | "noendpoints", _) => option.none()?,
+            ("endpoint_pod_names" | "noendpoints" | "zonal", _) => option.none()?,
             _ => return Err(option.unknown(KNOWN)),
         }
     }

@@ -32,6 +32,7 @@ pub struct Member {
     pub namesake: bool,
     slice: u32,
     host: Option<Arc<str>>,
+    zone: Option<Arc<str>>,
 }
 
 /// The longest endpoint name made from an address: eight groups of four and a final `0`.
@@ -62,6 +63,7 @@ impl Members {
                 namesake: false,
                 slice: number,
                 host: host(endpoint, options),
+                zone: endpoint.zone.clone().filter(|_| options.zonal),
             }));
         }
         let mut members =
@@ -139,6 +141,14 @@ impl Members {
 }
 
 impl Member {
+    /// Whether it is in the zone that labels in lower case spell; zones may hold dots.
+    pub fn is_in_zone<'l>(&self, labels: impl Iterator<Item = &'l [u8]>) -> bool {
+        let zone = self.zone.as_deref().unwrap_or_default();
+        let same = |(part, label): (&str, &[u8])| part.as_bytes().eq_ignore_ascii_case(label);
+        let labels: Vec<&[u8]> = labels.collect();
+        zone.split('.').count() == labels.len() && zone.split('.').zip(labels).all(same)
+    }
+
     /// The name of the endpoint: its hostname, or its address with dashes.
     pub fn label(&self) -> Label {
         let mut label = Label { octets: [0; LABEL_MAX], length: 0 };

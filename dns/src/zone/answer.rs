@@ -267,6 +267,7 @@ impl Scribe<'_> {
                 kind::SRV => service::endpoint_srv(self, entry, label, owner, writer),
                 _ => service::endpoint_addresses(self, entry, label, owner, writer),
             },
+            Found::Zonal(entry, zonal) => service::zonal(self, entry, zonal, owner, writer),
             Found::Pod(address) => {
                 if self.wants(address) {
                     self.address(Section::Answer, |out| push_pointer(out, owner.pointer), address, writer);
@@ -291,7 +292,13 @@ impl Scribe<'_> {
         self.records(entry.addresses.of_kind(self.kind), owner, writer)
     }
 
-    fn records(&self, records: Option<&Records>, owner: Owner<'_>, writer: &mut Writer<'_>) -> Yield {
+    /// Adds finished records.
+    pub(super) fn records(
+        &self,
+        records: Option<&Records>,
+        owner: Owner<'_>,
+        writer: &mut Writer<'_>,
+    ) -> Yield {
         let Some(records) = records.filter(|records| !records.is_empty()) else { return Yield::NoData };
         for record in records.from(self.turn) {
             if !writer.add_made(Section::Answer, owner.pointer, record) {

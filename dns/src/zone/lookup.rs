@@ -25,12 +25,23 @@ pub enum Found<'i, 'q> {
     Service(&'i Arc<Entry>, Option<PortLabels<'q>>),
     /// Endpoints of a Service, by their name.
     Endpoint(&'i Arc<Entry>, &'q [u8]),
+    /// Endpoints of a headless Service, by their zone.
+    Zonal(&'i Arc<Entry>, Zonal<'q>),
     /// A Service that is another name for something else.
     Alias(&'i Arc<Entry>),
     /// A pod, by the address in its name.
     Pod(IpAddr),
     /// An address of visible Services.
     Address(IpAddr),
+}
+
+/// The labels `eu-1.pin._zone`.
+#[derive(Clone, Copy, Debug)]
+pub struct Zonal<'q> {
+    name: &'q Name<'q>,
+    labels: usize,
+    /// Endpoints of other zones will do if there is none in this one.
+    pub prefer: bool,
 }
 
 /// The labels `_http._tcp` in lower case, without their underscores.
@@ -41,7 +52,7 @@ pub struct PortLabels<'q> {
 }
 
 /// Looks up a name that is within `zone`.
-pub fn find<'i, 'q>(index: &'i Index, options: &Options, zone: &Zone, name: &'q Name<'_>) -> Found<'i, 'q> {
+pub fn find<'i, 'q>(index: &'i Index, options: &Options, zone: &Zone, name: &'q Name<'q>) -> Found<'i, 'q> {
     let depth = name.labels() - zone.labels();
     if depth == 0 {
         return Found::Apex;
@@ -60,7 +71,7 @@ pub fn find<'i, 'q>(index: &'i Index, options: &Options, zone: &Zone, name: &'q 
 fn below_services<'i, 'q>(
     index: &'i Index,
     options: &Options,
-    name: &'q Name<'_>,
+    name: &'q Name<'q>,
     depth: usize,
 ) -> Found<'i, 'q> {
     if depth == 2 {
@@ -82,8 +93,18 @@ fn below_services<'i, 'q>(
                 Found::Missing
             }
         }
+        (3.., None) if options.zonal && entry.headless => zonal(entry, name, depth),
         _ => Found::Missing,
     }
+}
+
+fn zonal<'i, 'q>(entry: &'i Arc<Entry>, name: &'q Name<'q>, depth: usize) -> Found<'i, 'q> {
+    let prefer = match (name.label(depth - 5), name.label(depth - 4)) {
+        (b"pin", b"_zone") => false,
+        (b"prefer", b"_zone") => true,
+        _ => return Found::Missing,
+    };
+    Found::Zonal(entry, Zonal { name, labels: depth - 5, prefer })
 }
 
 fn endpoint<'i, 'q>(entry: &'i Arc<Entry>, label: &'q [u8]) -> Found<'i, 'q> {
@@ -127,6 +148,14 @@ fn of_address(index: &Index, name: &Name<'_>) -> Found<'static, 'static> {
         }
         Some(Place::Part(low, high)) if index.has_owner_within(low, high) => Found::Empty,
         _ => Found::Missing,
+    }
+}
+
+impl<'q> Zonal<'q> {
+    /// The labels of the zone.
+    pub fn labels(&self) -> impl Iterator<Item = &'q [u8]> {
+        let name = self.name;
+        (0..self.labels).map(|index| name.label(index))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers about Services with more than one part: SRV records, and single endpoints.
 
 use super::answer::{Owner, Scribe, Yield, pointer, push_pointer};
-use super::lookup::PortLabels;
+use super::lookup::{PortLabels, Zonal};
 use crate::index::{Addresses, Entry, Member, Port};
 use crate::wire::kind;
 use crate::wire::writer::{Section, Writer};
@@ -69,6 +69,25 @@ pub(super) fn endpoint_addresses(
         }
     }
     Yield::of(some)
+}
+
+/// Everything at a name that picks endpoints by their zone.
+pub(super) fn zonal(
+    scribe: &Scribe<'_>,
+    entry: &Entry,
+    zonal: Zonal<'_>,
+    owner: Owner<'_>,
+    writer: &mut Writer<'_>,
+) -> Yield {
+    let is_in = |member: &&Member| member.is_in_zone(zonal.labels());
+    let some = entry.members.iter().any(|member| is_in(&member));
+    let all = !some && zonal.prefer;
+    let picked = entry.members.iter().filter(|member| all || is_in(member));
+    if scribe.kind == kind::SRV {
+        return members_srv(scribe, entry, picked, None, owner, writer);
+    }
+    let addresses = Addresses::of(picked.map(|member| member.address), scribe.options.ttl_s);
+    scribe.records(addresses.of_kind(scribe.kind), owner, writer)
 }
 
 /// The addresses of the endpoints that have a port.

@@ -11,6 +11,7 @@ use hickory_proto::serialize::binary::BinEncodable;
 use seaway_cluster::Snapshot;
 use seaway_dns::corefile;
 use seaway_dns::engine::{Ask, Context, Engine, Step};
+use seaway_dns::feed::Feed;
 use seaway_dns::wire::query::Query;
 use seaway_dns::wire::relay::{Age, Relayed};
 use seaway_dns::wire::writer::Transport;
@@ -39,10 +40,9 @@ impl Memory {
         localize(&mut blocks, &suite.config.local_ips);
         let engine = Engine::new(blocks);
         if suite.config.synced != Some(false) {
-            let (snapshot, _) = Snapshot::from_manifests(&suite.fixture);
-            let snapshot = Arc::new(snapshot);
-            for kubernetes in engine.chains().iter().filter_map(|chain| chain.kubernetes.as_ref()) {
-                kubernetes.set(kubernetes.builder().update(Arc::clone(&snapshot), 1).0);
+            let mut feed = Feed::new(&engine);
+            for state in suite.states() {
+                feed.update(&engine, &Arc::new(Snapshot::from_manifests(&state).0), 1);
             }
         }
         Ok(Self { engine, upstream: suite.config.upstream.clone() })
@@ -72,8 +72,8 @@ impl Memory {
 }
 
 impl Server for Memory {
-    fn ask(&mut self, query: &[u8], tcp: bool) -> Option<Vec<u8>> {
-        let transport = if tcp { Transport::Tcp } else { Transport::Udp };
+    fn ask(&mut self, query: &[u8], tcp: Option<bool>) -> Option<Vec<u8>> {
+        let transport = if tcp == Some(true) { Transport::Tcp } else { Transport::Udp };
         let mut out = Vec::new();
         let mut resolved = None;
         loop {

@@ -50,9 +50,10 @@ impl Network {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let service = Service::new(Engine::new(blocks));
         if suite.config.synced != Some(false) {
-            let (snapshot, _) = Snapshot::from_manifests(&suite.fixture);
             let mut feed = Feed::new(&service.engine());
-            feed.update(&service.engine(), &Arc::new(snapshot), 1);
+            for state in suite.states() {
+                feed.update(&service.engine(), &Arc::new(Snapshot::from_manifests(&state).0), 1);
+            }
         }
         let listener = Listener { address: "127.0.0.1:0".parse().unwrap(), port: PORT };
         let entered = runtime.enter();
@@ -115,10 +116,8 @@ fn read_framed(stream: &mut TcpStream) -> Option<Vec<u8>> {
 }
 
 impl Server for Network {
-    fn ask(&mut self, query: &[u8], tcp: bool) -> Option<Vec<u8>> {
-        // Malformed queries are told apart by how they came.
-        let plain = Query::read(query).is_ok();
-        if tcp || (self.tcp && plain) { self.over_tcp(query) } else { self.over_udp(query) }
+    fn ask(&mut self, query: &[u8], tcp: Option<bool>) -> Option<Vec<u8>> {
+        if tcp.unwrap_or(self.tcp) { self.over_tcp(query) } else { self.over_udp(query) }
     }
 }
 

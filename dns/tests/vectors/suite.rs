@@ -38,7 +38,7 @@ pub(crate) struct Config {
     pub(crate) local_ips: Vec<std::net::IpAddr>,
     pub(crate) upstream: Option<Upstream>,
     pub(crate) fallthrough: Option<Vec<String>>,
-    pub(crate) zonal: Option<Value>,
+    pub(crate) zonal: bool,
     pub(crate) next_static_zone: Option<Value>,
     pub(crate) static_zone: Option<Value>,
     pub(crate) autopath: Option<Value>,
@@ -128,7 +128,6 @@ impl Config {
     /// What it asks for that the server does not have.
     pub(crate) fn unserved(&self) -> Vec<&'static str> {
         let parts = [
-            ("zonal", &self.zonal),
             ("next_static_zone", &self.next_static_zone),
             ("static_zone", &self.static_zone),
             ("autopath", &self.autopath),
@@ -136,7 +135,6 @@ impl Config {
             ("external", &self.external),
             ("multicluster_zones", &self.multicluster_zones),
             ("transfer_to", &self.transfer_to),
-            ("create_before", &self.create_before),
         ];
         let given = |value: &Value| !matches!(value, Value::Null | Value::Bool(false));
         parts
@@ -156,11 +154,25 @@ impl Config {
         }
         lines.extend(self.noendpoints.then(|| "noendpoints".to_owned()));
         lines.extend(self.ignore_empty_service.then(|| "ignore empty_service".to_owned()));
+        lines.extend(self.zonal.then(|| "zonal".to_owned()));
         lines.extend(self.endpoint_pod_names.then(|| "endpoint_pod_names".to_owned()));
         lines.extend(self.fallthrough.as_ref().map(|zones| format!("fallthrough {}", zones.join(" "))));
         lines.push("}".to_owned());
         lines.extend(upstream.map(|upstream| format!("forward . {upstream}")));
         format!(".:{port} {{\nbind 127.0.0.1\n{}\n}}\n", lines.join("\n"))
+    }
+}
+
+impl Suite {
+    /// What the cluster holds, state after state: objects may be added while the server runs.
+    pub(crate) fn states(&self) -> Vec<String> {
+        let mut states = vec![self.fixture.clone()];
+        if let Some(added) = &self.config.create_before {
+            let items = if added.is_array() { added.clone() } else { serde_json::json!([added]) };
+            let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items});
+            states.push(format!("{}\n---\n{list}\n", self.fixture));
+        }
+        states
     }
 }
 
