@@ -59,8 +59,10 @@ pub struct Limits {
 pub struct Cache {
     options: CacheOptions,
     hasher: hashbrown::DefaultHashBuilder,
-    shards: Vec<Mutex<HashMap<Box<[u8]>, Arc<Kept>>>>,
+    shards: Vec<Mutex<Shard>>,
 }
+
+type Shard = HashMap<Box<[u8]>, Arc<Kept>>;
 
 #[derive(Debug)]
 struct Kept {
@@ -172,7 +174,7 @@ impl Cache {
         self.shard(&key).lock().get(&key).cloned()
     }
 
-    fn shard(&self, key: &[u8]) -> &Mutex<HashMap<Box<[u8]>, Arc<Kept>>> {
+    fn shard(&self, key: &[u8]) -> &Mutex<Shard> {
         let hash = self.hasher.hash_one(key).to_be_bytes();
         &self.shards[usize::from(hash[0]) % SHARDS]
     }

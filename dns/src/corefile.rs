@@ -85,7 +85,7 @@ impl Line {
     }
 
     /// A whole number in a range.
-    fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display>(
+    fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy>(
         &self,
         text: &str,
         low: T,

@@ -76,6 +76,8 @@ pub struct Reply {
     pub chain: Option<usize>,
     /// Who answered.
     pub source: Source,
+    /// Whether DNSSEC records were asked for.
+    pub dnssec: bool,
 }
 
 /// Who answered.
@@ -153,6 +155,7 @@ impl Engine {
                     kind: 0,
                     chain: None,
                     source: Source::Server,
+                    dnssec: false,
                 });
             }
             Err(Unfit::Question(query, rcode)) => return self.refuse(&query, context, out, rcode, None),
@@ -179,7 +182,7 @@ impl Engine {
         chain: Option<usize>,
     ) -> Step {
         Writer::begin(out, query, context.transport, u16::MAX).finish(query, rcode, false);
-        Step::Reply(Reply { rcode: rcode.code(), kind: query.kind, chain, source: Source::Server })
+        Step::Reply(Reply::of(query, rcode.code(), chain, Source::Server))
     }
 
     /// The block with the longest zone that holds a name.
@@ -198,8 +201,7 @@ impl Engine {
     fn run(&self, number: usize, query: &Query<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Step {
         let chain = &self.chains[number];
         let turn = if chain.block.loadbalance { context.turn } else { 0 };
-        let reply =
-            |rcode, source| Step::Reply(Reply { rcode, kind: query.kind, chain: Some(number), source });
+        let reply = |rcode, source| Step::Reply(Reply::of(query, rcode, Some(number), source));
         if let Some(kubernetes) = &chain.kubernetes {
             let mut writer = Writer::begin(out, query, context.transport, chain.block.bufsize);
             let index = kubernetes.index.load();
@@ -222,6 +224,14 @@ impl Engine {
             Some(forward) => Step::Ask(Ask::Upstream { chain: number, forward }),
             None => self.refuse(query, context, out, Rcode::ServFail, Some(number)),
         }
+    }
+}
+
+impl Reply {
+    /// What is to be counted about the answer to a query.
+    pub fn of(query: &Query<'_>, rcode: u16, chain: Option<usize>, source: Source) -> Self {
+        let dnssec = query.edns.is_some_and(|edns| edns.dnssec);
+        Self { rcode, kind: query.kind, chain, source, dnssec }
     }
 }
 

@@ -143,11 +143,11 @@ impl Forward {
         for upstream in order {
             let patience = upstream.patience();
             attempts.spawn(attempt(upstream, message.to_vec(), transport, self.options.clone()));
-            match timeout(patience.min(self.options.read_timeout), attempts.join_next()).await {
-                Ok(Some(Ok(Some(answer)))) => return Ok(answer),
-                // It failed, or it is slow: the next one is asked.
-                Ok(_) | Err(_) => {}
+            let patience = patience.min(self.options.read_timeout);
+            if let Ok(Some(Ok(Some(answer)))) = timeout(patience, attempts.join_next()).await {
+                return Ok(answer);
             }
+            // It failed, or it is slow: the next one is asked.
         }
         while let Ok(Some(done)) = timeout_at(deadline, attempts.join_next()).await {
             if let Ok(Some(answer)) = done {

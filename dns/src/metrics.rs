@@ -73,8 +73,6 @@ pub struct Sample {
     pub transport: Transport,
     /// Whether it came over IPv6.
     pub v6: bool,
-    /// Whether DNSSEC records were asked for.
-    pub dnssec: bool,
     /// Octets of the query.
     pub request: usize,
     /// Octets of the answer.
@@ -141,7 +139,7 @@ impl Tally {
             Source::Forward => 3,
         };
         add(&stripe.responses[plugin][rcode], 1);
-        if sample.dnssec {
+        if sample.reply.dnssec {
             add(&stripe.dnssec, 1);
         }
         let us = u64::try_from(sample.took.as_micros()).unwrap_or(u64::MAX);

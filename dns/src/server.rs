@@ -12,6 +12,7 @@
 
 mod http;
 mod listen;
+mod report;
 mod service;
 mod tcp;
 mod udp;

@@ -83,7 +83,7 @@ impl Builder {
     fn touched(&self, snapshot: &Snapshot, index: &Index) -> BTreeSet<ServiceName> {
         let before = &self.snapshot;
         let mut names = BTreeSet::new();
-        differing(&before.services, &snapshot.services, |old, new| Arc::ptr_eq(old, new), &mut names);
+        differing(&before.services, &snapshot.services, Arc::ptr_eq, &mut names);
         let same = |old: &_, new: &_| same_slices(old, new);
         differing(&before.slices, &snapshot.slices, same, &mut names);
         let moved: HashSet<&Box<[u8]>> =

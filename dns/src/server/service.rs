@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::http::Page;
+use super::report::report;
 use crate::engine::{Ask, Context, Engine, Reply, Source, Step};
 use crate::forward::Failure;
 use crate::metrics::{Metrics, Sample};
@@ -151,30 +152,25 @@ impl Service {
     pub(super) async fn resolve(self: Arc<Self>, query: Vec<u8>, arrival: Arrival) -> Option<Vec<u8>> {
         let begun = Instant::now();
         let (answer, reply) = self.rounds(&query, arrival, ROUNDS_MAX).await?;
-        let parsed = Query::read(&query).ok();
+        let engine = self.engine();
+        if engine.reports(&reply) {
+            report(&engine, &query, &reply, arrival.transport, Some(arrival.peer));
+        }
         let sample = Sample {
             reply,
             transport: arrival.transport,
             v6: arrival.peer.is_ipv6(),
-            dnssec: parsed.as_ref().is_some_and(|query| query.edns.is_some_and(|edns| edns.dnssec)),
             request: query.len(),
             response: answer.len(),
             took: begun.elapsed(),
         };
         self.count(TASKS, &sample);
-        if let Some(query) = parsed.filter(|_| reply.rcode == Rcode::ServFail.code()) {
-            self.log_failure(&query, arrival, reply);
-        }
         Some(answer)
     }
 
-    fn log_failure(&self, query: &Query<'_>, arrival: Arrival, reply: Reply) {
-        let engine = self.engine();
-        let chain = reply.chain.and_then(|number| engine.chains().get(number));
-        if chain.is_some_and(|chain| chain.block.errors) {
-            let kind = kind::text(query.kind);
-            tracing::error!(name = ?query.name, %kind, client = %arrival.peer, "the query failed");
-        }
+    /// Counts a panic that was caught.
+    pub(super) fn note_panic(&self) {
+        self.metrics.panics.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn rounds(&self, query: &[u8], arrival: Arrival, rounds: usize) -> Option<(Vec<u8>, Reply)> {
@@ -205,7 +201,10 @@ impl Service {
             }
         }
         let query = Query::read(query).ok()?;
-        Some((out_of_rounds(&query, arrival), failed(&query, None, Rcode::ServFail)))
+        Some((
+            out_of_rounds(&query, arrival),
+            Reply::of(&query, Rcode::ServFail.code(), None, Source::Forward),
+        ))
     }
 
     /// Finds out whether queries for `zone` come back to this server, as they do when an upstream
@@ -262,7 +261,7 @@ async fn upstream(
 ) -> Reply {
     let chain = &engine.chains()[number];
     let (transport, cap) = (arrival.transport, chain.block.bufsize);
-    let reply = |rcode| Reply { rcode, kind: query.kind, chain: Some(number), source: Source::Forward };
+    let reply = |rcode| Reply::of(query, rcode, Some(number), Source::Forward);
     let asked = chain.forward[forward].ask(&relayable(query), transport).await;
     let sound = |answer: &Relayed| answer.rcode() != Rcode::ServFail.code();
     if let Some(cache) = chain.cache.as_ref().filter(|_| !asked.as_ref().is_ok_and(sound))
@@ -287,10 +286,6 @@ async fn upstream(
             reply(rcode.code())
         }
     }
-}
-
-fn failed(query: &Query<'_>, chain: Option<usize>, rcode: Rcode) -> Reply {
-    Reply { rcode: rcode.code(), kind: query.kind, chain, source: Source::Forward }
 }
 
 fn out_of_rounds(query: &Query<'_>, arrival: Arrival) -> Vec<u8> {

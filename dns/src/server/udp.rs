@@ -4,6 +4,7 @@ use std::array;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,6 +13,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
 
+use super::report::report;
 use super::service::{Arrival, Service};
 use crate::engine::{Context, Engine, Reply, Step};
 use crate::metrics::Sample;
@@ -104,8 +106,14 @@ impl Worker {
     ) {
         let out = &mut outbox.answers[outbox.count];
         let context = Context { transport: Transport::Udp, port: self.port, turn, resolved: None, now };
-        match engine.step(query, context, out) {
+        // A query that makes a lookup panic must not take the thread with it.
+        let step = catch_unwind(AssertUnwindSafe(|| engine.step(query, context, out)));
+        let Ok(step) = step else { return self.service.note_panic() };
+        match step {
             Step::Reply(reply) => {
+                if engine.reports(&reply) {
+                    report(engine, query, &reply, Transport::Udp, address(&peer));
+                }
                 outbox.peers[outbox.count] = Some(peer);
                 let v6 = peer.as_sockaddr_in6().is_some();
                 outbox.samples[outbox.count] = Some((reply, query.len(), v6));
@@ -130,15 +138,8 @@ impl Worker {
         let took = begun.elapsed();
         for (answer, sample) in outbox.answers.iter().zip(&outbox.samples).take(outbox.count) {
             let Some((reply, request, v6)) = *sample else { continue };
-            let sample = Sample {
-                reply,
-                transport: Transport::Udp,
-                v6,
-                dnssec: false,
-                request,
-                response: answer.len(),
-                took,
-            };
+            let response = answer.len();
+            let sample = Sample { reply, transport: Transport::Udp, v6, request, response, took };
             self.service.count(self.number, &sample);
         }
     }
