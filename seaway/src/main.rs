@@ -5,6 +5,7 @@
 mod agent;
 mod apf;
 mod demo;
+mod dns;
 mod dump;
 mod explain;
 mod logging;
@@ -33,6 +34,8 @@ enum Command {
     Apf(apf::Args),
     /// Show Service load balancing at work on this machine, without a cluster.
     Demo(demo::Args),
+    /// Answer DNS queries for the names of the cluster, configured by a Corefile.
+    Dns(dns::Args),
     /// Tell whether an agent runs, what it serves, and how full its maps are.
     Status(status::Args),
     /// Print what the BPF maps hold.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Agent(args) => finish(agent::run(*args)),
         Command::Apf(args) => finish(apf::run(args)),
         Command::Demo(args) => demo::run(&args),
+        Command::Dns(args) => finish(dns::run(&args)),
         Command::Status(args) => finish(status::run(&args)),
         Command::Dump(args) => finish(dump::run(&args)),
         Command::Explain(args) => finish(explain::run(&args)),

@@ -1,0 +1,55 @@
+//! The `kubernetes` plugin's options.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::lexer::Line;
+use super::{Error, zones};
+use crate::name::Zone;
+use crate::options::{Options, PodNames, TTL_MAX_S};
+
+const KNOWN: &str = "endpoint_pod_names, fallthrough, ignore, namespaces, noendpoints, pods, ttl and zonal";
+
+/// Reads the plugin; without zones of its own it has those of the block.
+pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
+    let zones =
+        if line.arguments().is_empty() { of_block.to_vec() } else { zones::parse(line, line.arguments())? };
+    let mut options = Options::new(zones);
+    if options.primary().is_none() {
+        return Err(line.error("at least one zone must not be a reverse zone"));
+    }
+    for option in &line.body {
+        option.bare()?;
+        match (option.word(), option.arguments()) {
+            ("pods", [mode]) => options.pods = pods(option, mode)?,
+            ("pods", _) => {
+                return Err(option.error("pods takes one argument: disabled, insecure or verified"));
+            }
+            ("ttl", _) => options.ttl_s = option.number(option.one("seconds")?, 0, TTL_MAX_S)?,
+            ("namespaces", []) => return Err(option.error("namespaces takes at least one name")),
+            ("namespaces", names) => {
+                options.namespaces =
+                    names.iter().map(|name| Arc::from(name.as_str())).collect::<BTreeSet<_>>();
+            }
+            ("endpoint_pod_names", []) => options.endpoint_pod_names = true,
+            ("zonal", []) => options.zonal = true,
+            ("noendpoints", []) => options.endpoints = false,
+            ("ignore", [what]) if what == "empty_service" => options.ignore_empty = true,
+            ("ignore", _) => return Err(option.error("ignore takes one argument: empty_service")),
+            ("fallthrough", []) => options.fallthrough = Some(options.zones.clone()),
+            ("fallthrough", names) => options.fallthrough = Some(zones::parse(option, names)?),
+            ("endpoint_pod_names" | "noendpoints" | "zonal", _) => option.none()?,
+            _ => return Err(option.unknown(KNOWN)),
+        }
+    }
+    Ok(options)
+}
+
+fn pods(line: &Line, mode: &str) -> Result<PodNames, Error> {
+    match mode {
+        "disabled" => Ok(PodNames::Disabled),
+        "insecure" => Ok(PodNames::Insecure),
+        "verified" => Ok(PodNames::Verified),
+        other => Err(line.error(format!("{other:?} is none of disabled, insecure and verified"))),
+    }
+}

@@ -1,0 +1,120 @@
+//! Corefile text into blocks of lines of words.
+
+use super::Error;
+
+/// A server block: what it is asked for, and its plugins.
+#[derive(Debug)]
+pub(super) struct RawBlock {
+    pub(super) head: Line,
+    pub(super) plugins: Vec<Line>,
+}
+
+/// A line with what stands in braces after it.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) number: usize,
+    pub(super) plugin: Option<String>,
+    pub(super) words: Vec<String>,
+    pub(super) body: Vec<Line>,
+}
+
+/// How deep braces are nested at most: block, plugin, option.
+const DEPTH_MAX: usize = 3;
+
+/// The server blocks of a text.
+pub(super) fn blocks(text: &str) -> Result<Vec<RawBlock>, Error> {
+    let mut lines = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let words = words(line).map_err(|problem| error(index + 1, problem))?;
+        if !words.is_empty() {
+            lines.push((index + 1, words));
+        }
+    }
+    let end = lines.last().map_or(1, |(number, _)| *number);
+    let mut lines = lines.into_iter();
+    let top = nested(&mut lines, 0, end)?;
+    let mut blocks = Vec::new();
+    for (mut head, braces) in top {
+        if !braces {
+            return Err(error(head.number, "a server block's names are followed by `{` on the same line"));
+        }
+        let mut plugins = std::mem::take(&mut head.body);
+        for plugin in &mut plugins {
+            let name = plugin.words[0].clone();
+            name_plugin(plugin, &name);
+        }
+        blocks.push(RawBlock { head, plugins });
+    }
+    Ok(blocks)
+}
+
+impl Line {
+    /// The first word: the plugin's or the option's name.
+    pub(super) fn word(&self) -> &str {
+        &self.words[0]
+    }
+
+    /// The words after the first.
+    pub(super) fn arguments(&self) -> &[String] {
+        &self.words[1..]
+    }
+}
+
+fn nested(
+    lines: &mut impl Iterator<Item = (usize, Vec<String>)>,
+    depth: usize,
+    end: usize,
+) -> Result<Vec<(Line, bool)>, Error> {
+    let mut found = Vec::new();
+    while let Some((number, mut words)) = lines.next() {
+        if words == ["}"] {
+            if depth == 0 {
+                return Err(error(number, "there is a `}` too many"));
+            }
+            return Ok(found);
+        }
+        let opens = words.last().is_some_and(|word| word == "{");
+        if opens {
+            words.pop();
+        }
+        if words.is_empty() || words.iter().any(|word| word == "{" || word == "}") {
+            return Err(error(number, "braces stand at the end of a line, or `}` alone on one"));
+        }
+        let mut body = Vec::new();
+        if opens {
+            if depth + 1 > DEPTH_MAX {
+                return Err(error(number, "braces are nested too deep"));
+            }
+            body = nested(lines, depth + 1, end)?.into_iter().map(|(line, _)| line).collect();
+        }
+        found.push((Line { number, plugin: None, words, body }, opens));
+    }
+    if depth > 0 { Err(error(end, "a `}` is missing at the end")) } else { Ok(found) }
+}
+
+/// Words are parted by blanks; quotes keep blanks together, and `#` begins a comment.
+fn words(line: &str) -> Result<Vec<String>, &'static str> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_start();
+    while !rest.is_empty() && !rest.starts_with('#') {
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let (word, after) = quoted.split_once('"').ok_or("a quote is not closed on its line")?;
+            words.push(word.to_owned());
+            rest = after.trim_start();
+        } else {
+            let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+            words.push(rest[..end].to_owned());
+            rest = rest[end..].trim_start();
+        }
+    }
+    Ok(words)
+}
+
+fn name_plugin(line: &mut Line, name: &str) {
+    line.plugin = Some(name.to_owned());
+    line.body.iter_mut().for_each(|line| name_plugin(line, name));
+}
+
+fn error(line: usize, problem: impl Into<String>) -> Error {
+    Error { line, plugin: None, problem: problem.into() }
+}

@@ -1,0 +1,150 @@
+//! A Service as names see it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use seaway_cluster::{EndpointSlice, Protocol, Service, ServiceName, ServiceType};
+
+use super::{Addresses, Members};
+use crate::name::{self, LABEL_MAX};
+use crate::options::Options;
+
+/// A Service with everything that its names answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The Service.
+    pub name: ServiceName,
+    /// Whether its namespace exists and may be asked for.
+    pub visible: bool,
+    /// It has no virtual address by intent: its names answer with its endpoints.
+    pub headless: bool,
+    /// The name it is an alias of, as octets, and nothing else.
+    pub alias: Option<Box<[u8]>>,
+    /// The ports of its virtual addresses; empty for headless ones, whose endpoints have ports.
+    pub ports: Box<[Port]>,
+    /// The records of its own name.
+    pub addresses: Addresses,
+    /// Its ready endpoints.
+    pub members: Members,
+    stem: Box<[u8]>,
+}
+
+/// A port that SRV records can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name; empty for an unnamed one.
+    pub name: Arc<str>,
+    /// Its transport protocol.
+    pub protocol: Protocol,
+    /// Its number.
+    pub port: u16,
+}
+
+/// Why a Service has no names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unnamed {
+    /// Its name or namespace is no label.
+    #[error("service {0}: its name or namespace is no DNS label (1 to 63 octets); it is left out")]
+    Name(ServiceName),
+    /// Its external name is an address.
+    #[error("service {0}: spec.externalName {1} is an address, not a name; it is left out")]
+    Address(ServiceName, IpAddr),
+    /// Its external name is no name.
+    #[error("service {0}: spec.externalName: {1}; it is left out")]
+    Target(ServiceName, #[source] name::BadName),
+}
+
+impl Entry {
+    /// What the names of a Service answer.
+    ///
+    /// # Errors
+    /// If it can have no name.
+    pub fn of<'s>(
+        service: &Service,
+        slices: impl Iterator<Item = &'s Arc<EndpointSlice>>,
+        visible: bool,
+        options: &Options,
+    ) -> Result<Self, Unnamed> {
+        let stem = stem(&service.name).ok_or_else(|| Unnamed::Name(service.name.clone()))?;
+        let alias = match &service.kind {
+            ServiceType::ExternalName(target) => Some(alias(&service.name, target)?),
+            _ => None,
+        };
+        let slices = slices.filter(|_| options.endpoints && alias.is_none());
+        let members = Members::of(slices, options);
+        let addresses = if service.headless {
+            Addresses::of(members.iter().map(|member| member.address), options.ttl_s)
+        } else {
+            Addresses::of(service.cluster_ips.iter().copied(), options.ttl_s)
+        };
+        let named = service.ports.iter().filter(|_| !service.headless).map(|port| Port {
+            name: Arc::clone(&port.name),
+            protocol: port.protocol,
+            port: port.port,
+        });
+        Ok(Self {
+            name: service.name.clone(),
+            visible,
+            headless: service.headless,
+            alias,
+            ports: named.collect(),
+            addresses,
+            members,
+            stem,
+        })
+    }
+
+    /// Name and namespace as labels, in the object's case.
+    pub fn key(&self) -> &[u8] {
+        &self.stem[..self.stem.len() - b"\x03svc".len()]
+    }
+
+    /// The labels of its name left of the zone, in the object's case.
+    pub fn stem(&self) -> &[u8] {
+        &self.stem
+    }
+
+    /// Whether its names exist: a headless Service does with a ready endpoint, any other always,
+    /// unless empty ones are to be ignored.
+    pub fn exists(&self, options: &Options) -> bool {
+        let needs_members = self.headless || (options.ignore_empty && self.alias.is_none());
+        !needs_members || !self.members.is_empty()
+    }
+}
+
+impl Port {
+    /// Whether a label pair such as `http` and `tcp`, in lower case and without underscores, is
+    /// this port.
+    pub fn is(&self, name: &[u8], protocol: &[u8]) -> bool {
+        !name.is_empty() && self.name.as_bytes().eq_ignore_ascii_case(name) && self.has_protocol(protocol)
+    }
+
+    /// Whether a label, in lower case and without underscore, is the port's protocol.
+    pub fn has_protocol(&self, label: &[u8]) -> bool {
+        let protocol: &[u8] = match self.protocol {
+            Protocol::Tcp => b"tcp",
+            Protocol::Udp => b"udp",
+            Protocol::Sctp => b"sctp",
+        };
+        protocol == label
+    }
+}
+
+fn stem(name: &ServiceName) -> Option<Box<[u8]>> {
+    let mut stem = Vec::new();
+    for label in [&*name.name, &*name.namespace, "svc"] {
+        let length = u8::try_from(label.len())
+            .ok()
+            .filter(|length| (1..=LABEL_MAX).contains(&usize::from(*length)))?;
+        stem.push(length);
+        stem.extend_from_slice(label.as_bytes());
+    }
+    Some(stem.into())
+}
+
+fn alias(service: &ServiceName, target: &str) -> Result<Box<[u8]>, Unnamed> {
+    if let Ok(address) = target.trim_end_matches('.').parse() {
+        return Err(Unnamed::Address(service.clone(), address));
+    }
+    name::parse(target).map_err(|error| Unnamed::Target(service.clone(), error))
+}

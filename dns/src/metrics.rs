@@ -1,0 +1,341 @@
+//! Metrics under the names that dashboards for CoreDNS know.
+//!
+//! Queries are counted in plain atomics, one stripe for each thread that answers, and become
+//! labelled metrics only when somebody reads them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::engine::{Reply, Source};
+use crate::wire::kind;
+use crate::wire::writer::Transport;
+
+/// The types that are told apart, as CoreDNS does; all others are `other`.
+const KINDS: [&str; 18] = [
+    "A", "AAAA", "CNAME", "DNSKEY", "DS", "MX", "NSEC", "NSEC3", "NS", "PTR", "RRSIG", "SOA", "SRV", "TXT",
+    "HTTPS", "SVCB", "ANY", "other",
+];
+const RCODES: [&str; 7] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other"];
+const PLUGINS: [&str; 4] = ["", "kubernetes", "cache", "forward"];
+const WAYS: [(&str, &str); 4] = [("udp", "1"), ("udp", "2"), ("tcp", "1"), ("tcp", "2")];
+/// Upper bounds of durations: 0.25 ms, doubling.
+const DURATIONS: usize = 16;
+const FIRST_DURATION_US: u64 = 250;
+const SIZES: [usize; 14] =
+    [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000];
+const STRIPES: usize = 16;
+
+/// Counts of one server block.
+#[derive(Debug)]
+pub struct Tally {
+    server: String,
+    zone: String,
+    stripes: Vec<Stripe>,
+}
+
+/// Counts of some threads, apart from the others' in memory.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Stripe {
+    requests: [[AtomicU64; KINDS.len()]; WAYS.len()],
+    responses: [[AtomicU64; RCODES.len()]; PLUGINS.len()],
+    dnssec: AtomicU64,
+    durations: Distribution<DURATIONS>,
+    request_sizes: [Distribution<{ SIZES.len() }>; 2],
+    response_sizes: [Distribution<{ SIZES.len() }>; 2],
+}
+
+/// How often values fell between bounds; the last place is above all of them.
+#[derive(Debug)]
+struct Distribution<const N: usize> {
+    below: [AtomicU64; N],
+    above: AtomicU64,
+    sum: AtomicU64,
+}
+
+/// One answered query.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// What came of it.
+    pub reply: Reply,
+    /// How it came.
+    pub transport: Transport,
+    /// Whether it came over IPv6.
+    pub v6: bool,
+    /// Octets of the query.
+    pub request: usize,
+    /// Octets of the answer.
+    pub response: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// All that is counted in a process.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    tallies: Mutex<BTreeMap<(String, String), Arc<Tally>>>,
+    /// Configurations that could not be taken over.
+    pub reload_failed: AtomicU64,
+    /// Queries that were shed because too many waited for upstreams.
+    pub shed: AtomicU64,
+    /// Panics that were caught.
+    pub panics: AtomicU64,
+    /// Queries that were refused because of `max_concurrent`.
+    pub crowded: AtomicU64,
+    /// Answers out of date that were served.
+    pub served_stale: AtomicU64,
+    /// Size of the caches: with data, and without.
+    pub cache_entries: [AtomicU64; 2],
+}
+
+impl Metrics {
+    /// The counts of a block, which outlive reloads.
+    pub fn tally(&self, server: &str, zone: &str) -> Arc<Tally> {
+        let mut tallies = self.tallies.lock();
+        let key = (server.to_owned(), zone.to_owned());
+        Arc::clone(tallies.entry(key).or_insert_with(|| Arc::new(Tally::new(server, zone))))
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Never, as long as a `String` can grow.
+    pub fn text(self: &Arc<Self>) -> Result<String, fmt::Error> {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Reader(Arc::downgrade(self))));
+        let mut out = String::new();
+        text::encode(&mut out, &registry)?;
+        Ok(out)
+    }
+}
+
+impl Tally {
+    fn new(server: &str, zone: &str) -> Self {
+        let stripes = std::iter::repeat_with(Stripe::default).take(STRIPES).collect();
+        Self { server: server.to_owned(), zone: zone.to_owned(), stripes }
+    }
+
+    /// Counts an answered query, handled by the thread of that number.
+    pub fn count(&self, thread: usize, sample: &Sample) {
+        let stripe = &self.stripes[thread % STRIPES];
+        let stream = usize::from(sample.transport == Transport::Tcp);
+        add(&stripe.requests[2 * stream + usize::from(sample.v6)][kind_place(sample.reply.kind)], 1);
+        let rcode = usize::from(sample.reply.rcode).min(RCODES.len() - 1);
+        let plugin = match sample.reply.source {
+            Source::Server => 0,
+            Source::Kubernetes => 1,
+            Source::Cache => 2,
+            Source::Forward => 3,
+        };
+        add(&stripe.responses[plugin][rcode], 1);
+        if sample.reply.dnssec {
+            add(&stripe.dnssec, 1);
+        }
+        let us = u64::try_from(sample.took.as_micros()).unwrap_or(u64::MAX);
+        let doubled = us.div_ceil(FIRST_DURATION_US).max(1).next_power_of_two().trailing_zeros() as usize;
+        stripe.durations.add(doubled, us);
+        for (distribution, size) in [
+            (&stripe.request_sizes[stream], sample.request),
+            (&stripe.response_sizes[stream], sample.response),
+        ] {
+            distribution.add(SIZES.partition_point(|bound| *bound < size), size as u64);
+        }
+    }
+
+    fn sum(&self, of: impl Fn(&Stripe) -> &AtomicU64) -> u64 {
+        self.stripes.iter().map(|stripe| of(stripe).load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl<const N: usize> Distribution<N> {
+    fn add(&self, place: usize, value: u64) {
+        add(self.below.get(place).unwrap_or(&self.above), 1);
+        add(&self.sum, value);
+    }
+}
+
+impl<const N: usize> Default for Distribution<N> {
+    fn default() -> Self {
+        Self {
+            below: std::array::from_fn(|_| AtomicU64::new(0)),
+            above: AtomicU64::new(0),
+            sum: AtomicU64::new(0),
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
+}
+
+fn kind_place(number: u16) -> usize {
+    match number {
+        kind::A => 0,
+        kind::AAAA => 1,
+        kind::PTR => 9,
+        kind::SRV => 12,
+        kind::TXT => 13,
+        0 => KINDS.len() - 1,
+        other => {
+            let name = kind::text(other);
+            KINDS.iter().position(|known| *known == name).unwrap_or(KINDS.len() - 1)
+        }
+    }
+}
+
+/// Reads the counts when somebody asks.
+#[derive(Debug)]
+struct Reader(Weak<Metrics>);
+
+impl Collector for Reader {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(metrics) = self.0.upgrade() else { return Ok(()) };
+        let tallies: Vec<Arc<Tally>> = {
+            let tallies = metrics.tallies.lock();
+            tallies.values().cloned().collect()
+        };
+        let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", ""), ("goversion", "")];
+        let mut family =
+            encoder.encode_descriptor("coredns_build_info", "What runs", None, MetricType::Gauge)?;
+        ConstGauge::new(1_i64).encode(family.encode_family(&build)?)?;
+        let mut family =
+            encoder.encode_descriptor("coredns_dns_requests", "Queries", None, MetricType::Counter)?;
+        for tally in &tallies {
+            for (way, (proto, v)) in WAYS.iter().enumerate() {
+                for (place, name) in KINDS.iter().enumerate() {
+                    let count = tally.sum(|stripe| &stripe.requests[way][place]);
+                    let labels = [
+                        ("server", tally.server.as_str()),
+                        ("zone", &tally.zone),
+                        ("view", ""),
+                        ("proto", proto),
+                        ("family", v),
+                        ("type", name),
+                    ];
+                    if count > 0 {
+                        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                    }
+                }
+            }
+        }
+        let mut family =
+            encoder.encode_descriptor("coredns_dns_responses", "Answers", None, MetricType::Counter)?;
+        for tally in &tallies {
+            for (place, plugin) in PLUGINS.iter().enumerate() {
+                for (rcode, name) in RCODES.iter().enumerate() {
+                    let count = tally.sum(|stripe| &stripe.responses[place][rcode]);
+                    let labels = [
+                        ("server", tally.server.as_str()),
+                        ("zone", &tally.zone),
+                        ("view", ""),
+                        ("rcode", name),
+                        ("plugin", plugin),
+                    ];
+                    if count > 0 {
+                        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                    }
+                }
+            }
+        }
+        singles(&metrics, &mut encoder)?;
+        distributions(&tallies, &mut encoder)
+    }
+}
+
+fn singles(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let counters = [
+        ("coredns_panics", "Panics that were caught", &metrics.panics),
+        ("coredns_reload_failed", "Configurations that could not be taken over", &metrics.reload_failed),
+        ("coredns_forward_max_concurrent_rejects", "Queries refused by max_concurrent", &metrics.crowded),
+        ("coredns_cache_served_stale", "Answers served out of date", &metrics.served_stale),
+        ("seaway_dns_shed", "Queries shed while too many waited for upstreams", &metrics.shed),
+    ];
+    for (name, help, counter) in counters {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family)?;
+    }
+    let mut family =
+        encoder.encode_descriptor("coredns_cache_entries", "Kept answers", None, MetricType::Gauge)?;
+    for (sort, entries) in ["success", "denial"].into_iter().zip(&metrics.cache_entries) {
+        let count = i64::try_from(entries.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        ConstGauge::new(count).encode(family.encode_family(&[("type", sort)])?)?;
+    }
+    Ok(())
+}
+
+fn distributions(tallies: &[Arc<Tally>], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let seconds: Vec<f64> =
+        (0..DURATIONS).map(|place| (FIRST_DURATION_US << place) as f64 / 1_000_000.0).collect();
+    let help = "How long answers took";
+    let mut family = encoder.encode_descriptor(
+        "coredns_dns_request_duration_seconds",
+        help,
+        None,
+        MetricType::Histogram,
+    )?;
+    for tally in tallies {
+        let labels = [("server", tally.server.as_str()), ("zone", &tally.zone), ("view", "")];
+        let (sum, count, buckets) = read(tally, &seconds, |stripe| &stripe.durations);
+        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+            sum / 1_000_000.0,
+            count,
+            &buckets,
+            None,
+        )?;
+    }
+    let bounds: Vec<f64> = SIZES.iter().map(|size| *size as f64).collect();
+    for (name, help, responses) in [
+        ("coredns_dns_request_size_bytes", "Octets of queries", false),
+        ("coredns_dns_response_size_bytes", "Octets of answers", true),
+    ] {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for tally in tallies {
+            for (stream, proto) in ["udp", "tcp"].into_iter().enumerate() {
+                let labels = [
+                    ("server", tally.server.as_str()),
+                    ("zone", &tally.zone),
+                    ("view", ""),
+                    ("proto", proto),
+                ];
+                let (sum, count, buckets) = read(tally, &bounds, |stripe| {
+                    if responses { &stripe.response_sizes[stream] } else { &stripe.request_sizes[stream] }
+                });
+                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            }
+        }
+    }
+    let help = "Queries that asked for DNSSEC records";
+    let mut family = encoder.encode_descriptor("coredns_dns_do_requests", help, None, MetricType::Counter)?;
+    for tally in tallies {
+        let labels = [("server", tally.server.as_str()), ("zone", &tally.zone), ("view", "")];
+        let count = tally.sum(|stripe| &stripe.dnssec);
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// Sum, count, and how many values fell at or below each bound and above the one before.
+fn read<const N: usize>(
+    tally: &Tally,
+    bounds: &[f64],
+    of: impl Fn(&Stripe) -> &Distribution<N>,
+) -> (f64, u64, Vec<(f64, u64)>) {
+    let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(N + 1);
+    for (place, bound) in bounds.iter().enumerate() {
+        buckets.push((*bound, tally.sum(|stripe| &of(stripe).below[place])));
+    }
+    buckets.push((f64::MAX, tally.sum(|stripe| &of(stripe).above)));
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    (tally.sum(|stripe| &of(stripe).sum) as f64, count, buckets)
+}

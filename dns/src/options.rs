@@ -1,0 +1,73 @@
+//! What a `kubernetes` block says: which zones are served, and how.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::name::Zone;
+
+/// The time to live of answers where none is set, in seconds.
+pub const TTL_DEFAULT_S: u32 = 5;
+/// The longest time to live that may be set, in seconds.
+pub const TTL_MAX_S: u32 = 3600;
+
+/// How the records of a cluster are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The zones, forward and reverse, in the order in which they were given.
+    pub zones: Vec<Zone>,
+    /// The namespaces that are visible; empty means all.
+    pub namespaces: BTreeSet<Arc<str>>,
+    /// Names below `pod`.
+    pub pods: PodNames,
+    /// The time to live of answers, in seconds.
+    pub ttl_s: u32,
+    /// Whether endpoints have names; without them, headless Services do not exist.
+    pub endpoints: bool,
+    /// Whether a Service with a virtual address but no ready endpoint does not exist.
+    pub ignore_empty: bool,
+    /// Whether an endpoint without a hostname is named after its pod.
+    pub endpoint_pod_names: bool,
+    /// Whether names such as `eu-1.pin._zone.SVC.NS.svc` pick endpoints by their zone.
+    pub zonal: bool,
+    /// Where names that do not exist are looked for elsewhere; `None` is nowhere.
+    pub fallthrough: Option<Vec<Zone>>,
+    /// The addresses the server is reached at, which tell the zone's name servers. Loopback
+    /// addresses do not count.
+    pub local_ips: Vec<IpAddr>,
+}
+
+/// Names such as `10-1-2-3.default.pod.cluster.local`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PodNames {
+    /// There are none.
+    #[default]
+    Disabled,
+    /// The address spelt in the name, whether or not a pod has it.
+    Insecure,
+    /// Only addresses of living pods of that namespace.
+    Verified,
+}
+
+impl Options {
+    /// Defaults for `zones`.
+    pub fn new(zones: Vec<Zone>) -> Self {
+        Self {
+            zones,
+            namespaces: BTreeSet::new(),
+            pods: PodNames::default(),
+            ttl_s: TTL_DEFAULT_S,
+            endpoints: true,
+            ignore_empty: false,
+            endpoint_pod_names: false,
+            zonal: false,
+            fallthrough: None,
+            local_ips: Vec::new(),
+        }
+    }
+
+    /// The first forward zone, below which the targets of PTR records lie.
+    pub fn primary(&self) -> Option<&Zone> {
+        self.zones.iter().find(|zone| !zone.is_reverse())
+    }
+}

@@ -1,0 +1,352 @@
+//! What stands behind all listeners: the engine in force, and whoever has to be waited for.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::http::Page;
+use super::report::report;
+use crate::engine::{Ask, Context, Engine, Reply, Source, Step};
+use crate::forward::Failure;
+use crate::metrics::{Metrics, Sample};
+use crate::name;
+use crate::wire::query::Query;
+use crate::wire::relay::{Age, Relayed};
+use crate::wire::writer::{Transport, Writer};
+use crate::wire::{HEADER, Rcode, UDP_PAYLOAD, kind};
+use crate::zone::Resolved;
+
+/// Queries that wait for somebody else at once; more are shed.
+const WAITING_MAX: usize = 4096;
+/// How often one query may lead to another. Aliases within a zone do not count.
+const ROUNDS_MAX: usize = 8;
+/// A resolver may ask again; a loop asks on and on.
+const PROBES_SEEN_MAX: u32 = 2;
+/// Tasks share the stripe of counters after those of the threads.
+const TASKS: usize = usize::MAX;
+
+/// Answers queries from whatever listener.
+#[derive(Debug)]
+pub struct Service {
+    engine: ArcSwap<Engine>,
+    metrics: Arc<Metrics>,
+    waiting: Arc<Semaphore>,
+    stopping: AtomicBool,
+    probe: Mutex<Option<Probe>>,
+}
+
+/// A query that must not come back.
+#[derive(Debug)]
+struct Probe {
+    name: Box<[u8]>,
+    seen: u32,
+}
+
+/// How a query came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) transport: Transport,
+    pub(super) port: u16,
+    pub(super) peer: SocketAddr,
+}
+
+impl Service {
+    /// A service with the engine of a configuration.
+    pub fn new(engine: Engine) -> Arc<Self> {
+        let metrics = Arc::new(Metrics::default());
+        let engine = ArcSwap::from_pointee(engine.counted(&metrics));
+        let waiting = Arc::new(Semaphore::new(WAITING_MAX));
+        Arc::new(Self { engine, metrics, waiting, stopping: AtomicBool::new(false), probe: Mutex::default() })
+    }
+
+    /// The engine in force.
+    pub fn engine(&self) -> Guard<Arc<Engine>> {
+        self.engine.load()
+    }
+
+    /// Puts another engine in force: the next query meets it. Listeners stay as they are.
+    pub fn replace(&self, engine: Engine) {
+        self.engine.store(Arc::new(engine.counted(&self.metrics)));
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// From now on it is not ready, and goes on answering.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Why it is not ready; `None` if it is.
+    pub fn unready(&self) -> Option<String> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Some("stopping".to_owned());
+        }
+        let engine = self.engine();
+        let mut known = engine.chains().iter().filter_map(|chain| chain.kubernetes.as_ref());
+        known.any(|kubernetes| !kubernetes.index().synced).then(|| "kubernetes".to_owned())
+    }
+
+    pub(super) fn metrics_text(&self) -> Result<String, fmt::Error> {
+        let engine = self.engine();
+        let caches = engine.chains().iter().filter_map(|chain| Some(chain.cache.as_ref()?.sizes()));
+        let (success, denial) = caches.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+        self.metrics.cache_entries[0].store(success as u64, Ordering::Relaxed);
+        self.metrics.cache_entries[1].store(denial as u64, Ordering::Relaxed);
+        self.metrics.text()
+    }
+
+    /// The pages that the configuration asks for, and where.
+    pub(super) fn pages(&self) -> Vec<(SocketAddr, Page)> {
+        let engine = self.engine();
+        let blocks = engine.chains().iter().map(|chain| &chain.block);
+        let mut pages: Vec<(SocketAddr, Page)> = blocks
+            .flat_map(|block| {
+                let health = block.health.map(|health| (health.address, Page::Health));
+                let ready = block.ready.map(|address| (address, Page::Ready));
+                let metrics = block.prometheus.map(|address| (address, Page::Metrics));
+                [health, ready, metrics]
+            })
+            .flatten()
+            .collect();
+        pages.sort_unstable();
+        pages.dedup();
+        pages
+    }
+
+    pub(super) fn count(&self, thread: usize, sample: &Sample) {
+        let engine = self.engine();
+        if let Some(chain) = sample.reply.chain.and_then(|number| engine.chains().get(number)) {
+            chain.count(thread, sample);
+        }
+    }
+
+    /// Answers a query that has to wait, in a task; sheds it if too many wait already.
+    pub(super) fn later(
+        self: Arc<Self>,
+        query: Vec<u8>,
+        arrival: Arrival,
+        send: impl FnOnce(&[u8]) + Send + 'static,
+    ) {
+        let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() else {
+            self.metrics.shed.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Some(answer) = self.resolve(query, arrival).await {
+                send(&answer);
+            }
+        });
+    }
+
+    /// Answers a query, however long it takes; `None` if it is none.
+    pub(super) async fn resolve(self: Arc<Self>, query: Vec<u8>, arrival: Arrival) -> Option<Vec<u8>> {
+        let begun = Instant::now();
+        let (answer, reply) = self.rounds(&query, arrival, ROUNDS_MAX).await?;
+        let engine = self.engine();
+        if engine.reports(&reply) {
+            report(&engine, &query, &reply, arrival.transport, Some(arrival.peer));
+        }
+        let sample = Sample {
+            reply,
+            transport: arrival.transport,
+            v6: arrival.peer.is_ipv6(),
+            request: query.len(),
+            response: answer.len(),
+            took: begun.elapsed(),
+        };
+        self.count(TASKS, &sample);
+        Some(answer)
+    }
+
+    /// Counts a panic that was caught.
+    pub(super) fn note_panic(&self) {
+        self.metrics.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn rounds(&self, query: &[u8], arrival: Arrival, rounds: usize) -> Option<(Vec<u8>, Reply)> {
+        let engine = self.engine.load_full();
+        let mut out = Vec::new();
+        let mut resolved = None;
+        for _ in 0..rounds {
+            let context = Context {
+                transport: arrival.transport,
+                port: arrival.port,
+                turn: 0,
+                resolved: resolved.as_ref(),
+                now: Instant::now(),
+            };
+            match engine.step(query, context, &mut out) {
+                Step::Reply(reply) => return Some((out, reply)),
+                Step::Silence => return None,
+                Step::Ask(Ask::Own(target)) => {
+                    resolved = Some(Box::pin(self.own(query, &target, arrival, rounds - 1)).await);
+                }
+                Step::Ask(Ask::Upstream { chain, forward }) => {
+                    let query = Query::read(query).ok()?;
+                    self.note_probe(&query);
+                    let reply =
+                        upstream(&engine, (chain, forward), &query, arrival, &self.metrics, &mut out).await;
+                    return Some((out, reply));
+                }
+            }
+        }
+        let query = Query::read(query).ok()?;
+        Some((
+            out_of_rounds(&query, arrival),
+            Reply::of(&query, Rcode::ServFail.code(), None, Source::Forward),
+        ))
+    }
+
+    /// Finds out whether queries for `zone` come back to this server, as they do when an upstream
+    /// forwards to it: then each query would go round until it times out. `name` is one that
+    /// nobody else asks for.
+    pub async fn comes_back(&self, chain: usize, name: &[u8]) -> bool {
+        let engine = self.engine.load_full();
+        let message = question(name, kind::HINFO, false);
+        let Ok(query) = Query::read(&message) else { return false };
+        *self.probe.lock() = Some(Probe { name: query.name.folded_wire().into(), seen: 0 });
+        let chain = &engine.chains()[chain];
+        if let Some(forward) = chain.forward.iter().find(|forward| forward.takes(&query.name)) {
+            // Whether and what anybody answers says nothing: only coming back does.
+            if let Err(failure) = forward.ask(&message, Transport::Udp).await {
+                tracing::debug!(%failure, "the probe for loops was not answered");
+            }
+        }
+        let probe = self.probe.lock().take();
+        probe.is_some_and(|probe| probe.seen > PROBES_SEEN_MAX)
+    }
+
+    fn note_probe(&self, query: &Query<'_>) {
+        if query.kind == kind::HINFO
+            && let Some(probe) = &mut *self.probe.lock()
+            && *probe.name == *query.name.folded_wire()
+        {
+            probe.seen += 1;
+        }
+    }
+
+    /// What the server itself answers for the name that an alias leads to.
+    async fn own(&self, query: &[u8], target: &[u8], arrival: Arrival, rounds: usize) -> Resolved {
+        let Ok(query) = Query::read(query) else { return Resolved::Failed };
+        let message = question(target, query.kind, query.edns.is_some_and(|edns| edns.dnssec));
+        let arrival = Arrival { transport: Transport::Tcp, ..arrival };
+        let Some((answer, reply)) = self.rounds(&message, arrival, rounds).await else {
+            return Resolved::Failed;
+        };
+        match (reply.source, reply.rcode) {
+            (Source::Server, _) => Resolved::Nobody,
+            (_, 0 | 3) => records(target, &answer).unwrap_or(Resolved::Failed),
+            _ => Resolved::Failed,
+        }
+    }
+}
+
+async fn upstream(
+    engine: &Engine,
+    (number, forward): (usize, usize),
+    query: &Query<'_>,
+    arrival: Arrival,
+    metrics: &Metrics,
+    out: &mut Vec<u8>,
+) -> Reply {
+    let chain = &engine.chains()[number];
+    let (transport, cap) = (arrival.transport, chain.block.bufsize);
+    let reply = |rcode| Reply::of(query, rcode, Some(number), Source::Forward);
+    let asked = chain.forward[forward].ask(&relayable(query), transport).await;
+    let sound = |answer: &Relayed| answer.rcode() != Rcode::ServFail.code();
+    if let Some(cache) = chain.cache.as_ref().filter(|_| !asked.as_ref().is_ok_and(sound))
+        && let Some(rcode) = cache.stale(query, transport, cap, Instant::now(), out)
+    {
+        metrics.served_stale.fetch_add(1, Ordering::Relaxed);
+        return Reply { source: Source::Cache, ..reply(rcode) };
+    }
+    match asked {
+        Ok(answer) => {
+            let cache = chain.cache.as_ref();
+            let age = cache.map_or(Age::New(0, u32::MAX), |cache| cache.keep(query, &answer, Instant::now()));
+            reply(answer.write(query, transport, cap, age, out))
+        }
+        Err(failure) => {
+            let rcode = if failure == Failure::Crowded { Rcode::Refused } else { Rcode::ServFail };
+            if failure == Failure::Crowded {
+                metrics.crowded.fetch_add(1, Ordering::Relaxed);
+            }
+            tracing::debug!(name = ?query.name, %failure, "an upstream could not be asked");
+            Writer::begin(out, query, transport, cap).finish(query, rcode, false);
+            reply(rcode.code())
+        }
+    }
+}
+
+fn out_of_rounds(query: &Query<'_>, arrival: Arrival) -> Vec<u8> {
+    let mut out = Vec::new();
+    Writer::begin(&mut out, query, arrival.transport, u16::MAX).finish(query, Rcode::ServFail, false);
+    out
+}
+
+/// A query as it goes to an upstream: the question and what the client wants of DNSSEC.
+fn relayable(query: &Query<'_>) -> Vec<u8> {
+    let mut message = vec![0; HEADER];
+    message[2..4].copy_from_slice(&(query.flags & 0x0130).to_be_bytes());
+    message[5] = 1;
+    message.extend_from_slice(query.question);
+    if let Some(edns) = &query.edns {
+        push_opt(&mut message, edns.dnssec);
+    }
+    message
+}
+
+/// A query of the server's own.
+fn question(target: &[u8], kind: u16, dnssec: bool) -> Vec<u8> {
+    let mut message = vec![0; HEADER];
+    message[2] = 0x01;
+    message[5] = 1;
+    message.extend_from_slice(target);
+    message.extend_from_slice(&kind.to_be_bytes());
+    message.extend_from_slice(&kind::IN.to_be_bytes());
+    push_opt(&mut message, dnssec);
+    message
+}
+
+fn push_opt(message: &mut Vec<u8>, dnssec: bool) {
+    message[11] = 1;
+    message.push(0);
+    message.extend_from_slice(&kind::OPT.to_be_bytes());
+    message.extend_from_slice(&UDP_PAYLOAD.to_be_bytes());
+    message.extend_from_slice(&[0, 0, if dnssec { 0x80 } else { 0 }, 0, 0, 0]);
+}
+
+/// The records of an answer, each by itself.
+fn records(target: &[u8], answer: &[u8]) -> Option<Resolved> {
+    use hickory_proto::op::Message;
+    use hickory_proto::rr::Record;
+    use hickory_proto::serialize::binary::BinEncodable;
+
+    let message = match Message::from_vec(answer) {
+        Ok(message) => message,
+        Err(error) => {
+            tracing::warn!(target = %name::text(target), %error, "what an alias leads to cannot be read");
+            return None;
+        }
+    };
+    let raw = |records: &[Record]| {
+        let octets = records.iter().map(|record| record.to_bytes().map(Vec::into_boxed_slice));
+        octets.collect::<Result<Vec<_>, _>>().ok()
+    };
+    Some(Resolved::Records {
+        target: target.into(),
+        answers: raw(&message.answers)?,
+        authority: raw(&message.authorities)?,
+        truncated: message.metadata.truncation,
+    })
+}

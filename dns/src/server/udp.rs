@@ -1,0 +1,167 @@
+//! Plain UDP: one thread and one socket a core, a batch of datagrams a system call.
+
+use std::array;
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+
+use super::report::report;
+use super::service::{Arrival, Service};
+use crate::engine::{Context, Engine, Reply, Step};
+use crate::metrics::Sample;
+use crate::wire::writer::Transport;
+
+/// Datagrams of one system call. A loaded server fills them, an idle one does not wait for more.
+const BATCH: usize = 64;
+/// Longer queries are cut, and a cut query is malformed.
+const QUERY_MAX: usize = 4096;
+/// What an answer takes at first; few are longer.
+const ANSWER_USUAL: usize = 1232;
+
+/// One thread's part of the server.
+pub(super) struct Worker {
+    socket: Arc<UdpSocket>,
+    service: Arc<Service>,
+    port: u16,
+    number: usize,
+}
+
+/// Answers to a batch, and whom they go to.
+struct Outbox {
+    answers: [Vec<u8>; BATCH],
+    peers: [Option<SockaddrStorage>; BATCH],
+    samples: [Option<(Reply, usize, bool)>; BATCH],
+    count: usize,
+}
+
+impl Worker {
+    pub(super) fn new(socket: UdpSocket, service: Arc<Service>, port: u16, number: usize) -> Self {
+        Self { socket: Arc::new(socket), service, port, number }
+    }
+
+    pub(super) fn spawn(self, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::spawn(move || {
+            let _entered = runtime.enter();
+            self.run(&stop);
+        })
+    }
+
+    fn run(&self, stop: &AtomicBool) {
+        let mut buffers = vec![[0_u8; QUERY_MAX]; BATCH];
+        let mut received = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
+        let mut sent = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
+        let mut outbox = Outbox {
+            answers: array::from_fn(|_| Vec::with_capacity(ANSWER_USUAL)),
+            peers: [None; BATCH],
+            samples: [None; BATCH],
+            count: 0,
+        };
+        let mut turn = 0_usize;
+        while !stop.load(Ordering::Acquire) {
+            let mut places = buffers.iter_mut();
+            let mut slices: [_; BATCH] = array::from_fn(|_| {
+                [IoSliceMut::new(places.next().map_or(&mut [], |place| place.as_mut_slice()))]
+            });
+            let descriptor = self.socket.as_raw_fd();
+            let messages =
+                recvmmsg(descriptor, &mut received, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None);
+            let messages = match messages {
+                Ok(messages) => messages,
+                // Nothing came for a while, or an earlier answer found nobody.
+                Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => continue,
+                Err(error) => {
+                    tracing::error!(%error, "cannot receive queries");
+                    return;
+                }
+            };
+            let begun = Instant::now();
+            outbox.count = 0;
+            let engine = self.service.engine();
+            for message in messages {
+                let (Some(peer), Some(query)) = (message.address, message.iovs().next()) else { continue };
+                turn = turn.wrapping_add(1);
+                self.answer(&engine, (query, peer), turn, begun, &mut outbox);
+            }
+            outbox.send(descriptor, &mut sent);
+            self.count(&outbox, begun);
+        }
+    }
+
+    fn answer(
+        &self,
+        engine: &Engine,
+        (query, peer): (&[u8], SockaddrStorage),
+        turn: usize,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) {
+        let out = &mut outbox.answers[outbox.count];
+        let context = Context { transport: Transport::Udp, port: self.port, turn, resolved: None, now };
+        // A query that makes a lookup panic must not take the thread with it.
+        let step = catch_unwind(AssertUnwindSafe(|| engine.step(query, context, out)));
+        let Ok(step) = step else { return self.service.note_panic() };
+        match step {
+            Step::Reply(reply) => {
+                if engine.reports(&reply) {
+                    report(engine, query, &reply, Transport::Udp, address(&peer));
+                }
+                outbox.peers[outbox.count] = Some(peer);
+                let v6 = peer.as_sockaddr_in6().is_some();
+                outbox.samples[outbox.count] = Some((reply, query.len(), v6));
+                outbox.count += 1;
+            }
+            Step::Silence => {}
+            Step::Ask(_) => {
+                let Some(address) = address(&peer) else { return };
+                let arrival = Arrival { transport: Transport::Udp, port: self.port, peer: address };
+                let socket = Arc::clone(&self.socket);
+                Arc::clone(&self.service).later(query.to_vec(), arrival, move |answer| {
+                    // The client may be gone, which is its own affair.
+                    if let Err(error) = socket.send_to(answer, address) {
+                        tracing::debug!(%address, %error, "cannot send an answer");
+                    }
+                });
+            }
+        }
+    }
+
+    fn count(&self, outbox: &Outbox, begun: Instant) {
+        let took = begun.elapsed();
+        for (answer, sample) in outbox.answers.iter().zip(&outbox.samples).take(outbox.count) {
+            let Some((reply, request, v6)) = *sample else { continue };
+            let response = answer.len();
+            let sample = Sample { reply, transport: Transport::Udp, v6, request, response, took };
+            self.service.count(self.number, &sample);
+        }
+    }
+}
+
+impl Outbox {
+    /// Sends the answers. One that cannot be sent is left out: its client will ask again.
+    fn send(&self, descriptor: i32, headers: &mut MultiHeaders<SockaddrStorage>) {
+        let mut first = 0;
+        while first < self.count {
+            let slices: [_; BATCH] = array::from_fn(|place| {
+                [IoSlice::new(self.answers.get(first + place).map_or(&[], Vec::as_slice))]
+            });
+            let rest = self.count - first;
+            let peers = &self.peers[first..self.count];
+            let sent = sendmmsg(descriptor, headers, slices[..rest].iter(), peers, [], MsgFlags::empty());
+            first += sent.map_or(1, |sent| sent.count().max(1));
+        }
+    }
+}
+
+fn address(peer: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = peer.as_sockaddr_in().map(|v4| SocketAddr::from((v4.ip(), v4.port())));
+    v4.or_else(|| peer.as_sockaddr_in6().map(|v6| SocketAddr::from((v6.ip(), v6.port()))))
+}

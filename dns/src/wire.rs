@@ -1,0 +1,47 @@
+//! Messages as octets: reading queries and writing answers, without allocation once warm.
+
+pub mod kind;
+pub mod query;
+pub mod relay;
+pub mod writer;
+
+/// Response codes (RFC 1035 section 4.1.1, RFC 6895).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rcode {
+    /// No error.
+    NoError,
+    /// The query cannot be understood.
+    FormErr,
+    /// The server could not find out.
+    ServFail,
+    /// The name does not exist.
+    NxDomain,
+    /// The kind of query is not supported.
+    NotImp,
+    /// The server will not tell.
+    Refused,
+    /// The EDNS version is not supported (RFC 6891).
+    BadVers,
+}
+
+impl Rcode {
+    /// All 12 bits of the code.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::NoError => 0,
+            Self::FormErr => 1,
+            Self::ServFail => 2,
+            Self::NxDomain => 3,
+            Self::NotImp => 4,
+            Self::Refused => 5,
+            Self::BadVers => 16,
+        }
+    }
+}
+
+/// The length of a message's header.
+pub const HEADER: usize = 12;
+/// The name of the question, as a compression pointer.
+pub const QUESTION_NAME: u16 = 0xc00c;
+/// The largest message over UDP that we ask for and, unless asked for more, send.
+pub const UDP_PAYLOAD: u16 = 1232;

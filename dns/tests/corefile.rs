@@ -1,0 +1,113 @@
+//! Corefiles: what is taken over, and what is refused with which words.
+
+use std::path::Path;
+
+use seaway_dns::block::Block;
+use seaway_dns::corefile;
+use seaway_dns::forward::Policy;
+use seaway_dns::options::PodNames;
+
+/// What kubeadm installs, but for its upstreams, which are a file of the machine there.
+const STOCK: &str = r"
+.:53 {
+    errors
+    health {
+       lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }
+    prometheus :9153
+    forward . resolv.conf {
+       max_concurrent 1000
+    }
+    cache 30 {
+       disable success cluster.local
+       disable denial cluster.local
+    }
+    loop
+    reload
+    loadbalance
+}
+";
+
+fn parse(text: &str) -> Result<Vec<Block>, String> {
+    corefile::parse(text, Path::new(".")).map_err(|error| error.to_string())
+}
+
+/// The error of a block whose only lines these are.
+fn check(lines: &str, expected: &str) {
+    assert_eq!(parse(&format!(".:53 {{\n{lines}\n}}\n")).unwrap_err(), expected, "{lines}");
+}
+
+#[test]
+fn the_stock_corefile_works_unchanged() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("resolv.conf"), "search a.example\nnameserver 192.0.2.53\n").unwrap();
+    let blocks = corefile::parse(STOCK, dir.path()).unwrap();
+    let [block] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
+    let options = block.kubernetes.as_ref().unwrap();
+    assert_eq!((options.ttl_s, options.pods), (30, PodNames::Insecure));
+    assert_eq!(options.fallthrough.as_ref().map(Vec::len), Some(2));
+    assert_eq!(block.forward[0].upstreams, ["192.0.2.53:53".parse().unwrap()]);
+    assert_eq!((block.forward[0].concurrent_max, block.forward[0].policy), (1000, Policy::Random));
+    let cache = block.cache.as_ref().unwrap();
+    assert_eq!((cache.success.max_s, cache.denial.max_s, cache.success.disabled.len()), (30, 30, 1));
+    assert_eq!(block.health.unwrap().lameduck.as_secs(), 5);
+    assert_eq!((block.ready.unwrap().port(), block.prometheus.unwrap().port()), (8181, 9153));
+    assert!(block.errors && block.reload && block.detect_loop && block.loadbalance);
+}
+
+#[test]
+fn errors_name_the_line_and_the_plugin() {
+    let plugins = "bind, bufsize, cache, errors, forward, health, kubernetes, loadbalance, log, loop, prometheus, \
+                   ready and reload";
+    check(
+        "errors\nfrobnicate",
+        &format!("line 3: frobnicate: there is no plugin \"frobnicate\" here (there are {plugins})"),
+    );
+    check(
+        "kubernetes cluster.local {\n endpoint http://a\n}",
+        "line 3: kubernetes: there is no option \"endpoint\" (there are endpoint_pod_names, fallthrough, ignore, \
+         namespaces, noendpoints, pods, ttl and zonal)",
+    );
+    check(
+        "kubernetes cluster.local {\n ttl 3601\n}",
+        "line 3: kubernetes: \"3601\" is not a number from 0 to 3600",
+    );
+    check(
+        "kubernetes cluster.local {\n pods maybe\n}",
+        "line 3: kubernetes: \"maybe\" is none of disabled, insecure and verified",
+    );
+    check("kubernetes 10.0.0.0/8", "line 2: kubernetes: at least one zone must not be a reverse zone");
+    check(
+        "forward . tls://192.0.2.1",
+        "line 2: forward: \"tls://192.0.2.1\": upstreams are asked in plain DNS only, not encrypted",
+    );
+    check("forward .", "line 2: forward: there are 0 upstreams, not 1 to 15");
+    check(
+        "cache 30 {\n keepttl\n}",
+        "line 3: cache: there is no option \"keepttl\" (there are denial, disable, serve_stale DURATION, servfail DURATION and success)",
+    );
+    check("bufsize 100", "line 2: bufsize: \"100\" is not a number from 512 to 4096");
+    check("errors\nerrors", "line 3: errors: it is there already in this server block");
+    check("errors {", "line 3: a `}` is missing at the end");
+}
+
+#[test]
+fn blocks_are_told_apart_by_zone_and_port() {
+    let blocks = parse("cluster.local example.org:5353 {\n errors\n}\n10.0.0.0/8 {\n log\n}\n").unwrap();
+    let places: Vec<(String, u16)> =
+        blocks.iter().map(|block| (block.zones[0].to_string(), block.port)).collect();
+    let expected = [("cluster.local.", 53), ("example.org.", 5353), ("10.in-addr.arpa.", 53)];
+    assert_eq!(places, expected.map(|(zone, port)| (zone.to_owned(), port)));
+    assert_eq!(
+        parse("a.example {\n errors\n}\nA.example {\n log\n}\n").unwrap_err(),
+        "line 4: zone a.example. is served on port 53 already"
+    );
+    assert_eq!(parse("# nothing\n").unwrap_err(), "line 1: there is no server block");
+    assert_eq!(parse("}\n").unwrap_err(), "line 1: there is a `}` too many");
+}

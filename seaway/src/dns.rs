@@ -1,0 +1,159 @@
+//! `seaway dns`: the names of the cluster, configured by a Corefile.
+
+mod reload;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args as ClapArgs, Subcommand};
+use seaway_cluster::manifests::{self, FollowOptions, Update};
+use seaway_dns::block::Block;
+use seaway_dns::server::{Listener, Server, ServerOptions, Service};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::logging;
+use reload::Configuration;
+
+/// `seaway dns`
+#[derive(Clone, Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// What to serve, in the language of CoreDNS.
+    #[arg(long, value_name = "FILE", env = "SEAWAY_COREFILE", required = true)]
+    corefile: Option<PathBuf>,
+    /// Follow the Kubernetes manifests in this folder: Services, EndpointSlices, Endpoints, Pods and Namespaces.
+    #[arg(long, value_name = "DIR", env = "SEAWAY_MANIFESTS", required = true)]
+    manifests: Option<PathBuf>,
+    /// Threads that answer over UDP (default: one for each core).
+    #[arg(long, value_name = "N", env = "SEAWAY_DNS_THREADS")]
+    threads: Option<usize>,
+    #[command(flatten)]
+    log: logging::Args,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// Read a Corefile and tell what it serves, without serving it.
+    Check {
+        /// The Corefile.
+        file: PathBuf,
+    },
+}
+
+/// Runs until a signal ends it.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(Command::Check { file }) = &args.command {
+        return check(file.clone());
+    }
+    logging::start(&args.log).context("--log")?;
+    let (Some(corefile), Some(folder)) = (&args.corefile, &args.manifests) else {
+        bail!("--corefile and --manifests are needed");
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = ServerOptions { threads: args.threads.unwrap_or(cores) };
+    let serving = serve(corefile.clone(), folder.clone(), options);
+    runtime.context("cannot start the runtime")?.block_on(serving)
+}
+
+async fn serve(corefile: PathBuf, folder: PathBuf, options: ServerOptions) -> Result<()> {
+    // Handled before anything is served, so that no signal finds it half done.
+    let mut interrupted = signal(SignalKind::interrupt()).context("cannot handle signals")?;
+    let mut terminated = signal(SignalKind::terminate()).context("cannot handle signals")?;
+    let facts = manifests::follow(&folder, FollowOptions::default())?;
+    let mut configuration = Configuration::read(corefile)?;
+    let listeners = Listener::of(configuration.blocks())?;
+    let service = Service::new(configuration.engine());
+    let mut facts = Facts { updates: facts, reported: Vec::new() };
+    configuration.feed(&service, &facts.take());
+    let server = Server::start(&service, &listeners, options)?;
+    for address in server.addresses() {
+        tracing::info!(%address, "answering over UDP and TCP");
+    }
+    // It may take as long as an upstream does to answer.
+    let mut loops = tokio::spawn(configuration.loops(Arc::clone(&service)));
+    let mut probing = true;
+    let mut look = tokio::time::interval(reload::LOOK_EVERY);
+    loop {
+        tokio::select! {
+            changed = facts.updates.changed() => {
+                changed.context("the manifest folder is not followed any more")?;
+                configuration.feed(&service, &facts.take());
+            }
+            _ = look.tick() => configuration.reload(&service, &facts.current()),
+            outcome = &mut loops, if probing => {
+                outcome.context("the search for loops ended early")??;
+                probing = false;
+            }
+            _ = interrupted.recv() => break,
+            _ = terminated.recv() => break,
+        }
+    }
+    service.stop();
+    let lameduck = configuration.lameduck();
+    tracing::info!(?lameduck, "stopping");
+    tokio::time::sleep(lameduck).await;
+    server.stop();
+    Ok(())
+}
+
+/// The facts, with their warnings told once.
+struct Facts {
+    updates: watch::Receiver<Update>,
+    reported: Vec<seaway_cluster::Warning>,
+}
+
+impl Facts {
+    fn take(&mut self) -> Update {
+        let update = self.updates.borrow_and_update().clone();
+        for warning in update.warnings.iter().filter(|warning| !self.reported.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        self.reported.clone_from(&update.warnings);
+        update
+    }
+
+    fn current(&self) -> Update {
+        self.updates.borrow().clone()
+    }
+}
+
+fn check(file: PathBuf) -> Result<()> {
+    let configuration = Configuration::read(file)?;
+    for block in configuration.blocks() {
+        println!("port {}, {}", block.port, place(block));
+        let zones: Vec<String> = block.zones.iter().map(ToString::to_string).collect();
+        println!("  names in   {}", zones.join(" "));
+        if let Some(options) = &block.kubernetes {
+            let zones: Vec<String> = options.zones.iter().map(ToString::to_string).collect();
+            println!("  cluster    {} ({} s to live)", zones.join(" "), options.ttl_s);
+        }
+        for forward in &block.forward {
+            let upstreams: Vec<String> = forward.upstreams.iter().map(ToString::to_string).collect();
+            println!("  forwarded  {} to {}", forward.zone, upstreams.join(" "));
+        }
+        if let Some(cache) = &block.cache {
+            println!("  kept       answers from elsewhere, {} s at most", cache.success.max_s);
+        }
+        let pages = [
+            ("health", block.health.map(|health| health.address)),
+            ("ready", block.ready),
+            ("metrics", block.prometheus),
+        ];
+        for (page, address) in pages.into_iter().filter_map(|(page, address)| Some((page, address?))) {
+            println!("  {page:<10} http://{address}/{page}");
+        }
+    }
+    Ok(())
+}
+
+fn place(block: &Block) -> String {
+    if block.bind.is_empty() {
+        return "every address of this machine".to_owned();
+    }
+    block.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
