@@ -34,7 +34,7 @@ const OWNERS: [(&str, &[&str]); 8] = [
     ("aya-ebpf", &["seaway-ebpf"]),
     ("k8s-openapi", &["seaway-cluster"]),
     ("kube", &["seaway-cluster"]),
-    ("hickory-server", &["seaway-dns"]),
+    ("hickory-proto", &["seaway-dns"]),
     ("tower", &["seaway", "seaway-apf"]),
     ("anyhow", &["seaway", "seaway-benches", "seaway-tests", "xtask"]),
     ("clap", &["seaway", "seaway-benches", "seaway-tests", "xtask"]),
