@@ -12,6 +12,7 @@ use clap::Args as ClapArgs;
 use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 use object::write::StreamingBuffer;
+use rustc_demangle::demangle;
 use sha2::{Digest, Sha256};
 
 use crate::workspace;
@@ -180,6 +181,11 @@ fn strip(linked: &[u8]) -> Result<Vec<u8>> {
         names.sh_type = SHT_STRTAB;
         names.sh_addralign = 1;
         names.data = SectionData::SectionString;
+    }
+    // Mangled names hold a hash over the folder of the standard library.
+    for symbol in &mut elf.symbols {
+        let name = String::from_utf8_lossy(&symbol.name).into_owned();
+        symbol.name = format!("{:#}", demangle(&name)).into_bytes().into();
     }
     elf.delete_orphans();
     elf.set_section_sizes();
