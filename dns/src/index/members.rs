@@ -127,12 +127,14 @@ impl Members {
 
     /// Those of the same name that come before a member.
     pub fn before<'m>(&'m self, member: &'m Member) -> impl Iterator<Item = &'m Member> {
-        let label = member.label().folded();
-        let hash = short_hash(&label);
-        let start = self.by_name.partition_point(|(other, _)| *other < hash);
+        // Nearly every name is its own, and then there is nothing to look for.
+        let label = member.namesake.then(|| member.label().folded());
+        let hash = label.as_deref().map(short_hash);
+        let start =
+            hash.map_or(self.by_name.len(), |hash| self.by_name.partition_point(|(other, _)| *other < hash));
         let candidates = self.by_name[start..].iter().map(|(_, number)| &self.list[*number as usize]);
-        let earlier = candidates.take_while(move |other| member.namesake && !std::ptr::eq(*other, member));
-        earlier.filter(move |other| *other.label().folded() == *label)
+        let earlier = candidates.take_while(move |other| !std::ptr::eq(*other, member));
+        earlier.filter(move |other| label.as_deref().is_some_and(|label| *other.label().folded() == *label))
     }
 }
 
