@@ -9,18 +9,15 @@
 //! A step never waits. What needs somebody else ends it with [`Step::Ask`], and the caller comes
 //! back with what was found out.
 
+mod chain;
+
+pub use chain::{Chain, Kubernetes};
+
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
-use std::sync::Arc;
-
 use crate::block::Block;
-use crate::cache::Cache;
-use crate::forward::Forward;
-use crate::index::{Builder, Index};
-use crate::metrics::{Metrics, Sample, Tally};
+use crate::metrics::Metrics;
 use crate::name::Name;
-use crate::options::Options;
 use crate::wire::query::{Query, Unfit};
 use crate::wire::writer::{Transport, Writer, header_only};
 use crate::wire::{Rcode, kind};
@@ -30,28 +27,6 @@ use crate::zone::{self, Outcome, Request, Resolved};
 #[derive(Debug)]
 pub struct Engine {
     chains: Vec<Chain>,
-}
-
-/// One block with what it knows.
-#[derive(Debug)]
-pub struct Chain {
-    /// Its configuration.
-    pub block: Block,
-    /// The cluster's names.
-    pub kubernetes: Option<Kubernetes>,
-    /// Kept answers from elsewhere.
-    pub cache: Option<Cache>,
-    /// Whom to ask, the longest zone first.
-    pub forward: Vec<Arc<Forward>>,
-    tally: Option<Arc<Tally>>,
-}
-
-/// The `kubernetes` plugin of a block.
-#[derive(Debug)]
-pub struct Kubernetes {
-    /// Its configuration.
-    pub options: Arc<Options>,
-    index: ArcSwap<Index>,
 }
 
 /// What came of a message.
@@ -232,42 +207,5 @@ impl Reply {
     pub fn of(query: &Query<'_>, rcode: u16, chain: Option<usize>, source: Source) -> Self {
         let dnssec = query.edns.is_some_and(|edns| edns.dnssec);
         Self { rcode, kind: query.kind, chain, source, dnssec }
-    }
-}
-
-impl Chain {
-    fn new(block: Block) -> Self {
-        let kubernetes = block.kubernetes.clone().map(Kubernetes::new);
-        let mut forward: Vec<_> = block.forward.iter().cloned().map(Forward::new).map(Arc::new).collect();
-        forward.sort_by_key(|forward| std::cmp::Reverse(forward.options.zone.labels()));
-        Self { kubernetes, cache: block.cache.clone().map(Cache::new), forward, tally: None, block }
-    }
-
-    /// Counts an answer that this block gave.
-    pub fn count(&self, thread: usize, sample: &Sample) {
-        if let Some(tally) = &self.tally {
-            tally.count(thread, sample);
-        }
-    }
-}
-
-impl Kubernetes {
-    fn new(options: Arc<Options>) -> Self {
-        Self { options, index: ArcSwap::default() }
-    }
-
-    /// A builder of indexes for it.
-    pub fn builder(&self) -> Builder {
-        Builder::new(Arc::clone(&self.options))
-    }
-
-    /// Puts an index in force: the next query sees it.
-    pub fn set(&self, index: Arc<Index>) {
-        self.index.store(index);
-    }
-
-    /// The index in force.
-    pub fn index(&self) -> Arc<Index> {
-        self.index.load_full()
     }
 }

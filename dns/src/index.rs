@@ -12,7 +12,7 @@ mod reverse;
 
 pub use build::Builder;
 pub use entry::{Entry, Port};
-pub use members::{Member, Members};
+pub use members::{Label, Member, Members};
 pub use records::{Addresses, Records};
 pub use reverse::Reverse;
 

@@ -3,18 +3,16 @@
 //! Queries are counted in plain atomics, one stripe for each thread that answers, and become
 //! labelled metrics only when somebody reads them.
 
+mod reader;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
 use crate::engine::{Reply, Source};
@@ -113,7 +111,7 @@ impl Metrics {
     /// Never, as long as a `String` can grow.
     pub fn text(self: &Arc<Self>) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Reader(Arc::downgrade(self))));
+        registry.register_collector(Box::new(reader::Reader::of(self)));
         let mut out = String::new();
         text::encode(&mut out, &registry)?;
         Ok(out)
@@ -192,150 +190,4 @@ fn kind_place(number: u16) -> usize {
             KINDS.iter().position(|known| *known == name).unwrap_or(KINDS.len() - 1)
         }
     }
-}
-
-/// Reads the counts when somebody asks.
-#[derive(Debug)]
-struct Reader(Weak<Metrics>);
-
-impl Collector for Reader {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Some(metrics) = self.0.upgrade() else { return Ok(()) };
-        let tallies: Vec<Arc<Tally>> = {
-            let tallies = metrics.tallies.lock();
-            tallies.values().cloned().collect()
-        };
-        let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", ""), ("goversion", "")];
-        let mut family =
-            encoder.encode_descriptor("coredns_build_info", "What runs", None, MetricType::Gauge)?;
-        ConstGauge::new(1_i64).encode(family.encode_family(&build)?)?;
-        let mut family =
-            encoder.encode_descriptor("coredns_dns_requests", "Queries", None, MetricType::Counter)?;
-        for tally in &tallies {
-            for (way, (proto, v)) in WAYS.iter().enumerate() {
-                for (place, name) in KINDS.iter().enumerate() {
-                    let count = tally.sum(|stripe| &stripe.requests[way][place]);
-                    let labels = [
-                        ("server", tally.server.as_str()),
-                        ("zone", &tally.zone),
-                        ("view", ""),
-                        ("proto", proto),
-                        ("family", v),
-                        ("type", name),
-                    ];
-                    if count > 0 {
-                        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-                    }
-                }
-            }
-        }
-        let mut family =
-            encoder.encode_descriptor("coredns_dns_responses", "Answers", None, MetricType::Counter)?;
-        for tally in &tallies {
-            for (place, plugin) in PLUGINS.iter().enumerate() {
-                for (rcode, name) in RCODES.iter().enumerate() {
-                    let count = tally.sum(|stripe| &stripe.responses[place][rcode]);
-                    let labels = [
-                        ("server", tally.server.as_str()),
-                        ("zone", &tally.zone),
-                        ("view", ""),
-                        ("rcode", name),
-                        ("plugin", plugin),
-                    ];
-                    if count > 0 {
-                        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-                    }
-                }
-            }
-        }
-        singles(&metrics, &mut encoder)?;
-        distributions(&tallies, &mut encoder)
-    }
-}
-
-fn singles(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let counters = [
-        ("coredns_panics", "Panics that were caught", &metrics.panics),
-        ("coredns_reload_failed", "Configurations that could not be taken over", &metrics.reload_failed),
-        ("coredns_forward_max_concurrent_rejects", "Queries refused by max_concurrent", &metrics.crowded),
-        ("coredns_cache_served_stale", "Answers served out of date", &metrics.served_stale),
-        ("seaway_dns_shed", "Queries shed while too many waited for upstreams", &metrics.shed),
-    ];
-    for (name, help, counter) in counters {
-        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family)?;
-    }
-    let mut family =
-        encoder.encode_descriptor("coredns_cache_entries", "Kept answers", None, MetricType::Gauge)?;
-    for (sort, entries) in ["success", "denial"].into_iter().zip(&metrics.cache_entries) {
-        let count = i64::try_from(entries.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
-        ConstGauge::new(count).encode(family.encode_family(&[("type", sort)])?)?;
-    }
-    Ok(())
-}
-
-fn distributions(tallies: &[Arc<Tally>], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let seconds: Vec<f64> =
-        (0..DURATIONS).map(|place| (FIRST_DURATION_US << place) as f64 / 1_000_000.0).collect();
-    let help = "How long answers took";
-    let mut family = encoder.encode_descriptor(
-        "coredns_dns_request_duration_seconds",
-        help,
-        None,
-        MetricType::Histogram,
-    )?;
-    for tally in tallies {
-        let labels = [("server", tally.server.as_str()), ("zone", &tally.zone), ("view", "")];
-        let (sum, count, buckets) = read(tally, &seconds, |stripe| &stripe.durations);
-        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-            sum / 1_000_000.0,
-            count,
-            &buckets,
-            None,
-        )?;
-    }
-    let bounds: Vec<f64> = SIZES.iter().map(|size| *size as f64).collect();
-    for (name, help, responses) in [
-        ("coredns_dns_request_size_bytes", "Octets of queries", false),
-        ("coredns_dns_response_size_bytes", "Octets of answers", true),
-    ] {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for tally in tallies {
-            for (stream, proto) in ["udp", "tcp"].into_iter().enumerate() {
-                let labels = [
-                    ("server", tally.server.as_str()),
-                    ("zone", &tally.zone),
-                    ("view", ""),
-                    ("proto", proto),
-                ];
-                let (sum, count, buckets) = read(tally, &bounds, |stripe| {
-                    if responses { &stripe.response_sizes[stream] } else { &stripe.request_sizes[stream] }
-                });
-                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
-            }
-        }
-    }
-    let help = "Queries that asked for DNSSEC records";
-    let mut family = encoder.encode_descriptor("coredns_dns_do_requests", help, None, MetricType::Counter)?;
-    for tally in tallies {
-        let labels = [("server", tally.server.as_str()), ("zone", &tally.zone), ("view", "")];
-        let count = tally.sum(|stripe| &stripe.dnssec);
-        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
-}
-
-/// Sum, count, and how many values fell at or below each bound and above the one before.
-fn read<const N: usize>(
-    tally: &Tally,
-    bounds: &[f64],
-    of: impl Fn(&Stripe) -> &Distribution<N>,
-) -> (f64, u64, Vec<(f64, u64)>) {
-    let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(N + 1);
-    for (place, bound) in bounds.iter().enumerate() {
-        buckets.push((*bound, tally.sum(|stripe| &of(stripe).below[place])));
-    }
-    buckets.push((f64::MAX, tally.sum(|stripe| &of(stripe).above)));
-    let count = buckets.iter().map(|(_, count)| count).sum();
-    (tally.sum(|stripe| &of(stripe).sum) as f64, count, buckets)
 }

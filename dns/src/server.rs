@@ -10,6 +10,7 @@
 //! A server begins with the listeners of its configuration and keeps them until it ends; a new
 //! configuration is swapped in behind them, in one step.
 
+mod asking;
 mod http;
 mod listen;
 mod report;

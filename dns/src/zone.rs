@@ -11,7 +11,9 @@
 mod address_name;
 mod answer;
 mod apex;
+mod chase;
 mod lookup;
+mod scribe;
 mod service;
 
 pub use answer::{Outcome, Request, Resolved, answer};

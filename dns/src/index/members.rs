@@ -1,6 +1,9 @@
 //! The ready endpoints of a Service, and their names.
 
-use std::fmt::Write;
+mod label;
+
+pub use label::Label;
+
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,13 +36,6 @@ pub struct Member {
     slice: u32,
     host: Option<Arc<str>>,
     zone: Option<Arc<str>>,
-}
-
-/// The longest endpoint name made from an address: eight groups of four and a final `0`.
-#[derive(Debug)]
-pub struct Label {
-    octets: [u8; LABEL_MAX],
-    length: usize,
 }
 
 impl Members {
@@ -131,12 +127,14 @@ impl Members {
 
     /// Those of the same name that come before a member.
     pub fn before<'m>(&'m self, member: &'m Member) -> impl Iterator<Item = &'m Member> {
-        let label = member.label().folded();
-        let hash = short_hash(&label);
-        let start = self.by_name.partition_point(|(other, _)| *other < hash);
+        // Nearly every name is its own, and then there is nothing to look for.
+        let label = member.namesake.then(|| member.label().folded());
+        let hash = label.as_deref().map(short_hash);
+        let start =
+            hash.map_or(self.by_name.len(), |hash| self.by_name.partition_point(|(other, _)| *other < hash));
         let candidates = self.by_name[start..].iter().map(|(_, number)| &self.list[*number as usize]);
-        let earlier = candidates.take_while(move |other| member.namesake && !std::ptr::eq(*other, member));
-        earlier.filter(move |other| *other.label().folded() == *label)
+        let earlier = candidates.take_while(move |other| !std::ptr::eq(*other, member));
+        earlier.filter(move |other| label.as_deref().is_some_and(|label| *other.label().folded() == *label))
     }
 }
 
@@ -151,71 +149,10 @@ impl Member {
 
     /// The name of the endpoint: its hostname, or its address with dashes.
     pub fn label(&self) -> Label {
-        let mut label = Label { octets: [0; LABEL_MAX], length: 0 };
-        let written = match (&self.host, self.address) {
-            (Some(host), _) => label.write_str(host),
-            (None, IpAddr::V4(address)) => {
-                let [a, b, c, d] = address.octets();
-                write!(label, "{a}-{b}-{c}-{d}")
-            }
-            (None, IpAddr::V6(address)) => write!(label, "{address}"),
-        };
-        debug_assert!(written.is_ok(), "names of endpoints fit a label");
-        if self.host.is_none() {
-            label.octets[..label.length]
-                .iter_mut()
-                .filter(|octet| **octet == b':')
-                .for_each(|octet| *octet = b'-');
-            if label.octets[..label.length].last() == Some(&b'-') {
-                label.octets[label.length] = b'0';
-                label.length += 1;
-            }
+        match &self.host {
+            Some(host) => Label::of_host(host),
+            None => Label::of_address(self.address),
         }
-        label
-    }
-}
-
-impl Label {
-    /// The name in the object's case.
-    pub fn octets(&self) -> &[u8] {
-        &self.octets[..self.length]
-    }
-
-    /// The name with its length octet, appended.
-    pub fn push_to(&self, out: &mut Vec<u8>) {
-        out.push(u8::try_from(self.length).unwrap_or_default());
-        out.extend_from_slice(self.octets());
-    }
-
-    /// The name in lower case.
-    fn folded(&self) -> FoldedLabel {
-        let mut octets = self.octets;
-        octets.make_ascii_lowercase();
-        FoldedLabel { octets, length: self.length }
-    }
-}
-
-/// A label in lower case.
-struct FoldedLabel {
-    octets: [u8; LABEL_MAX],
-    length: usize,
-}
-
-impl std::ops::Deref for FoldedLabel {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.octets[..self.length]
-    }
-}
-
-impl Write for Label {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.length + text.len();
-        let place = self.octets.get_mut(self.length..end).ok_or(std::fmt::Error)?;
-        place.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
     }
 }
 

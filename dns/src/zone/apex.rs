@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::answer::{Owner, Scribe, Yield, pointer, push_pointer};
+use super::scribe::{Owner, Scribe, Yield, pointer, push_pointer};
 use crate::index::{Index, NameServer, Records};
 use crate::name::Zone;
 use crate::options::Options;

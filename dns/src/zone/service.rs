@@ -1,7 +1,7 @@
 //! Answers about Services with more than one part: SRV records, and single endpoints.
 
-use super::answer::{Owner, Scribe, Yield, pointer, push_pointer};
 use super::lookup::{PortLabels, Zonal};
+use super::scribe::{Owner, Scribe, Yield, pointer, push_pointer};
 use crate::index::{Addresses, Entry, Member, Port};
 use crate::wire::kind;
 use crate::wire::writer::{Section, Writer};

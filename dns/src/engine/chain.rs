@@ -1,0 +1,72 @@
+//! A server block with what it knows.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::block::Block;
+use crate::cache::Cache;
+use crate::forward::Forward;
+use crate::index::{Builder, Index};
+use crate::metrics::{Sample, Tally};
+use crate::options::Options;
+
+/// One block with what it knows.
+#[derive(Debug)]
+pub struct Chain {
+    /// Its configuration.
+    pub block: Block,
+    /// The cluster's names.
+    pub kubernetes: Option<Kubernetes>,
+    /// Kept answers from elsewhere.
+    pub cache: Option<Cache>,
+    /// Whom to ask, the longest zone first.
+    pub forward: Vec<Arc<Forward>>,
+    pub(super) tally: Option<Arc<Tally>>,
+}
+
+/// The `kubernetes` plugin of a block.
+#[derive(Debug)]
+pub struct Kubernetes {
+    /// Its configuration.
+    pub options: Arc<Options>,
+    pub(super) index: ArcSwap<Index>,
+}
+
+impl Chain {
+    /// A block that knows nothing yet.
+    pub(super) fn new(block: Block) -> Self {
+        let kubernetes = block.kubernetes.clone().map(Kubernetes::new);
+        let mut forward: Vec<_> = block.forward.iter().cloned().map(Forward::new).map(Arc::new).collect();
+        forward.sort_by_key(|forward| std::cmp::Reverse(forward.options.zone.labels()));
+        Self { kubernetes, cache: block.cache.clone().map(Cache::new), forward, tally: None, block }
+    }
+
+    /// Counts an answer that this block gave.
+    pub fn count(&self, thread: usize, sample: &Sample) {
+        if let Some(tally) = &self.tally {
+            tally.count(thread, sample);
+        }
+    }
+}
+
+impl Kubernetes {
+    fn new(options: Arc<Options>) -> Self {
+        Self { options, index: ArcSwap::default() }
+    }
+
+    /// A builder of indexes for it.
+    pub fn builder(&self) -> Builder {
+        Builder::new(Arc::clone(&self.options))
+    }
+
+    /// Puts an index in force: the next query sees it.
+    pub fn set(&self, index: Arc<Index>) {
+        self.index.store(index);
+    }
+
+    /// The index in force.
+    pub fn index(&self) -> Arc<Index> {
+        self.index.load_full()
+    }
+}
