@@ -48,6 +48,19 @@ impl Addr {
         self.words()[3]
     }
 
+    /// The bits of this address that `mask` has too.
+    #[inline(always)]
+    #[must_use]
+    pub const fn masked(&self, mask: &Self) -> Self {
+        Self { halves: [self.halves[0] & mask.halves[0], self.halves[1] & mask.halves[1]] }
+    }
+
+    /// Whether every bit is zero.
+    #[inline(always)]
+    pub const fn is_zero(&self) -> bool {
+        self.halves[0] | self.halves[1] == 0
+    }
+
     /// All sixteen bytes.
     #[inline(always)]
     pub fn words(&self) -> [Be32; 4] {

@@ -71,13 +71,13 @@ impl FlowEntry for FlowV4 {
     }
 
     #[inline(always)]
-    fn state(&self) -> u32 {
+    fn state(&self) -> u16 {
         // SAFETY: see above.
         unsafe { (*self.0).state }
     }
 
     #[inline(always)]
-    fn touch(&self, state: u32, now: u64) {
+    fn touch(&self, state: u16, now: u64) {
         // SAFETY: see above; concurrent touches of an entry write equally good words.
         unsafe {
             (*self.0).state = state;
@@ -94,13 +94,13 @@ impl FlowEntry for FlowV6 {
     }
 
     #[inline(always)]
-    fn state(&self) -> u32 {
+    fn state(&self) -> u16 {
         // SAFETY: see above.
         unsafe { (*self.0).state }
     }
 
     #[inline(always)]
-    fn touch(&self, state: u32, now: u64) {
+    fn touch(&self, state: u16, now: u64) {
         // SAFETY: see above; concurrent touches of an entry write equally good words.
         unsafe {
             (*self.0).state = state;

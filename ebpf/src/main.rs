@@ -8,10 +8,11 @@ fn main() {}
 
 #[cfg(target_arch = "bpf")]
 mod programs {
+    use aya_ebpf::bindings::TC_ACT_UNSPEC;
     use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-    use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, xdp};
-    use aya_ebpf::programs::{SockAddrContext, SockContext, XdpContext};
-    use seaway_common::Reason;
+    use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, classifier, xdp};
+    use aya_ebpf::programs::{SockAddrContext, SockContext, TcContext, XdpContext};
+    use seaway_common::{Action, Reason};
     use seaway_ebpf::{
         FlowsV4, FlowsV6, KernelTables, SockAddr4, SockAddr6, Verdict, XdpPacket, cookie_of, count, refuse,
         socket, translate,
@@ -26,9 +27,19 @@ mod programs {
             Ok(Verdict::NotOurs | Verdict::Translated) => XDP_PASS,
             Err(reason) => {
                 count(reason);
-                if reason.drops() { XDP_DROP } else { XDP_PASS }
+                if reason.action() == Action::Pass { XDP_PASS } else { XDP_DROP }
             }
         }
+    }
+
+    #[classifier]
+    fn tc_ingress(_ctx: TcContext) -> i32 {
+        TC_ACT_UNSPEC
+    }
+
+    #[classifier]
+    fn tc_egress(_ctx: TcContext) -> i32 {
+        TC_ACT_UNSPEC
     }
 
     #[cgroup_sock_addr(connect4)]
@@ -88,7 +99,7 @@ mod programs {
             Ok(()) => PROCEED,
             Err(reason) => {
                 count(reason);
-                if reason.drops() { refuse() } else { PROCEED }
+                if reason.action() == Action::Refuse { refuse() } else { PROCEED }
             }
         }
     }

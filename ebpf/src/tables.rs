@@ -67,8 +67,8 @@ pub trait FlowEntry {
     fn get(&self) -> FlowValue;
 
     /// `FLOW_*` bits.
-    fn state(&self) -> u32;
+    fn state(&self) -> u16;
 
     /// Sets the state bits and the time of the last packet.
-    fn touch(&self, state: u32, now: u64);
+    fn touch(&self, state: u16, now: u64);
 }

@@ -124,7 +124,7 @@ fn track<T: Tables, F: Flows>(
 fn refresh_pair<F: Flows>(
     key: &FlowKey,
     flow: &F::Flow,
-    state: u32,
+    state: u16,
     now: u64,
     flows: &F,
 ) -> Result<(), Reason> {
@@ -184,14 +184,15 @@ fn place<T: Tables, F: Flows>(
         if flows.flow(&reply_key).is_some_and(|reply| belongs_to_another(&reply.get(), key)) {
             continue;
         }
-        let mut value = FlowValue { to: to.undo(key), backend: id, state: 0, last_seen: tables.now() };
+        let mut value =
+            FlowValue { to: to.undo(key), backend: id, last_seen: tables.now(), ..FlowValue::default() };
         flows.put_flow(&reply_key, &value)?;
         // The opposite of the opposite: one copy on the stack instead of two.
         value.to = value.to.undo(&reply_key);
         value.state = FLOW_FORWARD;
         return flows.put_flow(key, &value);
     }
-    Err(Reason::Collision)
+    Err(Reason::PortsExhausted)
 }
 
 /// Another virtual address may lead the same client port to the same backend: the replies could
@@ -211,11 +212,16 @@ fn belongs_to_another(reply: &FlowValue, key: &FlowKey) -> bool {
 /// hole or to another service's backend.
 #[inline(always)]
 pub(crate) fn choose<T: Tables>(service: &ServiceValue, tables: &T) -> Result<(u32, BackendValue), Reason> {
-    let slot = service.candidates().choose(tables.random()).ok_or(Reason::NoEndpoint)?;
+    let slot = candidates(service).choose(tables.random()).ok_or(Reason::NoEndpoint)?;
     let id = tables.slot(slot).ok_or(Reason::Inconsistent)?;
     let backend = tables.backend(id).ok_or(Reason::Inconsistent)?;
     if backend.service != service.service || backend.port.raw() == 0 {
         return Err(Reason::Inconsistent);
     }
     Ok((id, backend))
+}
+
+#[inline(always)]
+fn candidates(service: &ServiceValue) -> &seaway_common::Slice {
+    if service.uses_local(true) { &service.local } else { &service.cluster }
 }
