@@ -93,6 +93,13 @@ impl Config {
         }
     }
 
+    /// The address that masqueraded packets get in the family of `addr`, if the node has one.
+    #[inline(always)]
+    pub const fn snat_for(&self, addr: &Addr) -> Option<&Addr> {
+        let own = if addr.is_v4() { &self.snat_v4 } else { &self.snat_v6 };
+        if own.is_zero() { None } else { Some(own) }
+    }
+
     /// Whether an address is a pod's.
     #[inline(always)]
     pub fn in_cluster(&self, addr: &Addr) -> bool {

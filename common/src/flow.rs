@@ -71,7 +71,7 @@ pub struct Hop {
     /// Index of the interface; 0 when the next hop is not known.
     pub ifindex: u32,
     /// Destination and source of the link header, as they stand in it.
-    pub addresses: [Be16; 6],
+    pub addresses: [Be32; 3],
 }
 
 const _: () = assert!(size_of::<Hop>() == 16);
@@ -111,6 +111,12 @@ impl Rewrite {
     #[inline(always)]
     pub const fn reply_key(&self, proto: u8) -> FlowKey {
         FlowKey { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, proto, _pad: [0; 3] }
+    }
+
+    /// The part of the transport checksum's difference that comes from the ports.
+    #[inline(always)]
+    pub const fn ports_delta(&self) -> Delta {
+        self.l4_delta.and(self.l3_delta.negated())
     }
 
     /// What the pair entry rewrites to: replies get the addresses of `key`, the other way round.

@@ -19,6 +19,7 @@ mod device;
 mod feed;
 mod flow;
 mod fragment;
+mod hash;
 mod map;
 mod reason;
 mod service;
@@ -41,6 +42,7 @@ pub use flow::{
     FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, Rewrite,
 };
 pub use fragment::{FragmentKey, FragmentValue};
+pub use hash::{hash_client, hash_flow};
 pub use map::{Capacities, MapName, Meta};
 pub use reason::{Action, Reason};
 pub use service::{

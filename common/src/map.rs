@@ -49,9 +49,9 @@ pub enum MapName {
     Affinity,
     /// LRU hash from [`crate::FragmentKey`] to [`crate::FragmentValue`].
     Fragments,
-    /// Array of `u32` by service id: how many clients were placed in turn.
+    /// Array of `u64` by service id: how many clients were placed in turn.
     Turns,
-    /// Array of `u32` by backend id: open connections, counted anew by the agent from time to time.
+    /// Array of `u64` by backend id: open connections, counted anew by the agent from time to time.
     Connections,
     /// Hash from interface index to [`crate::DeviceValue`].
     Devices,

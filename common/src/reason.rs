@@ -27,6 +27,12 @@ macro_rules! reasons {
                 match self { $(Self::$name => $text,)* }
             }
 
+            /// The reason of a number.
+            #[inline(always)]
+            pub const fn of(number: u32) -> Option<Self> {
+                match number { $($value => Some(Self::$name),)* _ => None }
+            }
+
             /// What becomes of the packet or connect.
             pub const fn action(self) -> Action {
                 match self { $(Self::$name => Action::$action,)* }

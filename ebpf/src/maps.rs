@@ -21,8 +21,8 @@
 //! | `SOURCE_RANGES` | `SourceRangeKey` | 0 | agent | xdp, tc, connect, sendmsg | the service is reported and left out |
 //! | `AFFINITY` | `AffinityKey` | `AffinityValue` | xdp, tc, connect, sendmsg | the same | the least recently used entry goes |
 //! | `FRAGMENTS` | `FragmentKey` | `FragmentValue` | xdp, tc | xdp, tc | the same |
-//! | `TURNS` | service id | `u32` | xdp, tc, connect, sendmsg | the same | – |
-//! | `CONNECTIONS` | backend id | `u32` | xdp, tc, connect, release, agent | xdp, tc, connect, sendmsg | – |
+//! | `TURNS` | service id | `u64` | xdp, tc, connect, sendmsg | the same | – |
+//! | `CONNECTIONS` | backend id | `u64` | xdp, tc, connect, release, agent | xdp, tc, connect, sendmsg | – |
 //! | `DEVICES` | interface index | `DeviceValue` | agent | xdp | the device is left to tc |
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
@@ -34,6 +34,8 @@ use seaway_common::{
     FlowValue, FlowValueV4, FragmentKey, FragmentValue, Meta, NameValue, Reason, ServiceCounters, ServiceKey,
     ServiceValue, SlotValue, SocketKey, SocketValue,
 };
+
+use crate::{Headers, Inner, Plan};
 
 /// What follows the length in a [`seaway_common::SourceRangeKey`].
 #[repr(C)]
@@ -91,13 +93,25 @@ pub(crate) static AFFINITY: LruHashMap<AffinityKey, AffinityValue> = LruHashMap:
 pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> = LruHashMap::with_max_entries(1, 0);
 
 #[map]
-pub(crate) static TURNS: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static TURNS: Array<u64> = Array::with_max_entries(1, 0);
 
 #[map]
-pub(crate) static CONNECTIONS: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static CONNECTIONS: Array<u64> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static DEVICES: HashMap<u32, DeviceValue> = HashMap::with_max_entries(1, 0);
+
+/// Scratch memory of the packet programs, see `Tables::settle`; neither pinned nor read by anybody else.
+#[map]
+pub(crate) static HEADERS: PerCpuArray<Headers> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same for `Tables::settle_plan`.
+#[map]
+pub(crate) static PLAN: PerCpuArray<Plan> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same for `Tables::settle_inner`.
+#[map]
+pub(crate) static INNER: PerCpuArray<Inner> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::ALL.len() as u32, 0);
