@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use itertools::Itertools;
 use seaway_cluster::{AddressFamily, ObjectName};
 use seaway_common::{Addr, BackendValue, Be16, NameValue, ServiceKey, ServiceValue, Slice};
 
@@ -285,10 +286,8 @@ impl Installed {
 
 /// The slices that an entry points to, each once.
 fn slices_of(value: &ServiceValue) -> impl Iterator<Item = Slice> + use<> {
-    let ServiceValue { cluster, local, maglev, .. } = *value;
-    let local = Some(local).filter(|local| *local != cluster);
-    let maglev = Some(maglev).filter(|maglev| *maglev != cluster && Some(*maglev) != local);
-    [Some(cluster), local, maglev].into_iter().flatten().filter(|slice| slice.len != 0)
+    let ServiceValue { cluster, local, cluster_table, local_table, .. } = *value;
+    [cluster, local, cluster_table, local_table].into_iter().filter(|slice| slice.len != 0).unique()
 }
 
 /// The name under which a port's id is kept beside the maps.

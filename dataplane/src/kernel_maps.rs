@@ -47,7 +47,6 @@ impl KernelMaps {
         let names = map(MapName::Names)?;
         let flows_v4 = map(MapName::FlowsV4)?;
         let flows_v6 = map(MapName::FlowsV6)?;
-        let sockets = map(MapName::Sockets)?;
         let size = |name: MapName, data: &MapData| {
             data.info().map(|info| info.max_entries()).map_err(|e| error(name, "info", e))
         };
@@ -58,7 +57,11 @@ impl KernelMaps {
             slots: size(MapName::Slots, &slots)?.saturating_mul(SLOTS_PER_VALUE),
             flows_v4: size(MapName::FlowsV4, &flows_v4)?,
             flows_v6: size(MapName::FlowsV6, &flows_v6)?,
-            sockets: size(MapName::Sockets, &sockets)?,
+            sockets: size(MapName::Sockets, &map(MapName::Sockets)?)?,
+            source_ranges: size(MapName::SourceRanges, &map(MapName::SourceRanges)?)?,
+            affinity: size(MapName::Affinity, &map(MapName::Affinity)?)?,
+            fragments: size(MapName::Fragments, &map(MapName::Fragments)?)?,
+            devices: size(MapName::Devices, &map(MapName::Devices)?)?,
         };
         Ok(Self {
             meta: Array::try_from(Map::Array(map(MapName::Meta)?))

@@ -286,7 +286,8 @@ fn build(
         flags: port.flags,
         cluster: slice(&port.cluster)?,
         local: slice(&port.local)?,
-        maglev: Slice::default(),
+        cluster_table: Slice::default(),
+        local_table: Slice::default(),
         affinity_s: port.affinity_s,
         generation: 0,
     })

@@ -147,7 +147,11 @@ impl Programs {
             source: std::io::ErrorKind::NotFound.into(),
         };
         let loaded = match self.ebpf.map(name.as_str()).ok_or_else(unusable)? {
-            Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) => data,
+            Map::Array(data)
+            | Map::HashMap(data)
+            | Map::LruHashMap(data)
+            | Map::LpmTrie(data)
+            | Map::PerCpuArray(data) => data,
             _ => return Err(unusable()),
         };
         let clone = loaded.fd().as_fd().try_clone_to_owned();

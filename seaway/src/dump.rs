@@ -194,7 +194,7 @@ fn protocol(number: u8) -> &'static str {
     }
 }
 
-fn state(bits: u32) -> &'static str {
+fn state(bits: u16) -> &'static str {
     if bits & FLOW_CLOSING != 0 {
         "closing"
     } else if bits & FLOW_ESTABLISHED != 0 {

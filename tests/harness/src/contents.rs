@@ -120,8 +120,10 @@ fn options(value: &ServiceValue) -> Vec<String> {
     let flags = [(SERVICE_INTERNAL_LOCAL, "internal-local"), (SERVICE_EXTERNAL_LOCAL, "external-local")];
     let flags = flags.iter().filter(|(bit, _)| value.flags & bit != 0).map(|(_, name)| (*name).to_owned());
     let affinity = (value.affinity_s != 0).then(|| format!("affinity={}s", value.affinity_s));
-    let maglev = (value.maglev.len != 0).then(|| format!("maglev={}", value.maglev.len));
-    flags.chain(affinity).chain(maglev).collect()
+    let tables = [("cluster-table", value.cluster_table), ("local-table", value.local_table)];
+    let tables = tables.iter().filter(|(_, table)| table.len != 0);
+    let tables = tables.map(|(name, table)| format!("{name}={}", table.len));
+    flags.chain(affinity).chain(tables).collect()
 }
 
 fn socket(addr: Addr, port: Be16) -> SocketAddr {

@@ -46,6 +46,10 @@ impl MemoryMaps {
         flows_v4: 1024,
         flows_v6: 1024,
         sockets: 1024,
+        source_ranges: 256,
+        affinity: 1024,
+        fragments: 64,
+        devices: 64,
     };
 
     /// Empty maps that hold so much.
