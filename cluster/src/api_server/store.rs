@@ -93,7 +93,8 @@ impl Store {
             Delta::Put { kind, reading, arrived } => self.put(kind, *reading, arrived),
             Delta::Gone { kind, name, arrived } => self.forget(kind, &name, arrived),
             Delta::End(kind) => self.end(kind),
-            Delta::Trouble(kind, problem) => self.trouble(kind, problem),
+            Delta::Trouble(kind, Some(problem)) => self.trouble(kind, problem),
+            Delta::Trouble(kind, None) => self.warned |= self.troubles.remove(&kind).is_some(),
         }
     }
 
@@ -232,11 +233,7 @@ impl Store {
     }
 
     /// Told at once while there are no facts yet that it could be told with.
-    fn trouble(&mut self, kind: Kind, problem: Option<String>) {
-        let Some(problem) = problem else {
-            self.warned |= self.troubles.remove(&kind).is_some();
-            return;
-        };
+    fn trouble(&mut self, kind: Kind, problem: String) {
         // The first trouble of an outage stands for all of them.
         if self.troubles.contains_key(&kind) {
             return;
