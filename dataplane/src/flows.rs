@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seaway_common::{FlowKey, FlowValue, proto};
+use seaway_common::{AffinityKey, AffinityValue, FlowKey, FlowValue, proto};
 
 /// Keys of the UDP flows of these backends.
 ///
@@ -17,4 +17,12 @@ pub fn of_backends(
         .filter(|(key, value)| key.proto == proto::UDP && backends.contains(&value.backend))
         .map(|(key, _)| key)
         .collect()
+}
+
+/// Keys of the clients that are bound to these backends.
+pub fn bound_to(
+    bindings: impl IntoIterator<Item = (AffinityKey, AffinityValue)>,
+    backends: &BTreeSet<u32>,
+) -> Vec<AffinityKey> {
+    bindings.into_iter().filter(|(_, value)| backends.contains(&value.backend)).map(|(key, _)| key).collect()
 }

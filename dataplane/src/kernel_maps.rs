@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
+use aya::maps::lpm_trie::{Key as TrieKey, LpmTrie};
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
-use bytemuck::Pod;
+use bytemuck::{Pod, Zeroable};
 use seaway_common::{
-    ABI_VERSION, BACKEND_SERVING, BackendValue, Capacities, FlowKey, FlowKeyV4, FlowValue, FlowValueV4,
-    MapName, Meta, NameValue, SLOTS_PER_VALUE, ServiceKey, ServiceValue, Slice, SlotValue,
+    ABI_VERSION, Addr, AffinityKey, AffinityValue, BACKEND_SERVING, BackendValue, Capacities, Config, FlowKey, FlowKeyV4, FlowValue, FlowValueV4,
+    MapName, Meta, NameValue, SLOTS_PER_VALUE, ServiceKey, ServiceValue, Slice, SlotValue, SourceRangeKey,
 };
 
 use crate::batch;
@@ -24,9 +25,21 @@ pub struct KernelMaps {
     names: HashMap<MapData, u32, Raw<NameValue>>,
     flows_v4: HashMap<MapData, Raw<FlowKeyV4>, Raw<FlowValueV4>>,
     flows_v6: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
+    config: Array<MapData, Raw<Config>>,
+    addresses: HashMap<MapData, Raw<Addr>, u32>,
+    source_ranges: LpmTrie<MapData, Raw<RangeBits>, u32>,
+    affinity: HashMap<MapData, Raw<AffinityKey>, Raw<AffinityValue>>,
     slots: MappedArray<SlotValue>,
     backends: MappedArray<BackendValue>,
     capacities: Capacities,
+}
+
+/// What follows the length in a [`SourceRangeKey`].
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct RangeBits {
+    service: u32,
+    addr: [u32; 4],
 }
 
 impl KernelMaps {
@@ -47,6 +60,8 @@ impl KernelMaps {
         let names = map(MapName::Names)?;
         let flows_v4 = map(MapName::FlowsV4)?;
         let flows_v6 = map(MapName::FlowsV6)?;
+        let source_ranges = map(MapName::SourceRanges)?;
+        let affinity = map(MapName::Affinity)?;
         let size = |name: MapName, data: &MapData| {
             data.info().map(|info| info.max_entries()).map_err(|e| error(name, "info", e))
         };
@@ -58,14 +73,20 @@ impl KernelMaps {
             flows_v4: size(MapName::FlowsV4, &flows_v4)?,
             flows_v6: size(MapName::FlowsV6, &flows_v6)?,
             sockets: size(MapName::Sockets, &map(MapName::Sockets)?)?,
-            source_ranges: size(MapName::SourceRanges, &map(MapName::SourceRanges)?)?,
-            affinity: size(MapName::Affinity, &map(MapName::Affinity)?)?,
+            source_ranges: size(MapName::SourceRanges, &source_ranges)?,
+            affinity: size(MapName::Affinity, &affinity)?,
             fragments: size(MapName::Fragments, &map(MapName::Fragments)?)?,
             devices: size(MapName::Devices, &map(MapName::Devices)?)?,
         };
         Ok(Self {
             meta: Array::try_from(Map::Array(map(MapName::Meta)?))
                 .map_err(|e| error(MapName::Meta, "open", e))?,
+            config: Array::try_from(Map::Array(map(MapName::Config)?))
+                .map_err(|e| error(MapName::Config, "open", e))?,
+            addresses: hash(MapName::Addresses, map(MapName::Addresses)?)?,
+            source_ranges: LpmTrie::try_from(Map::LpmTrie(source_ranges))
+                .map_err(|e| error(MapName::SourceRanges, "open", e))?,
+            affinity: lru(MapName::Affinity, affinity)?,
             services: hash(MapName::Services, services)?,
             names: hash(MapName::Names, names)?,
             slots: memory(MapName::Slots, &slots, capacities.slots / SLOTS_PER_VALUE)?,
@@ -140,6 +161,56 @@ impl Maps for KernelMaps {
         Ok(range.map_while(slot).collect())
     }
 
+    fn addresses(&self) -> Result<Vec<(Addr, u32)>, Error> {
+        self.all(MapName::Addresses, self.addresses.map(), self.capacities.frontends)
+    }
+
+    fn source_ranges(&self) -> Result<Vec<SourceRangeKey>, Error> {
+        // Tries have batch operations from 5.13 on only in part: one by one, there are few.
+        let keys = self.source_ranges.keys().collect::<Result<Vec<_>, _>>();
+        let keys = keys.map_err(|e| error(MapName::SourceRanges, "iterate", e))?;
+        Ok(keys.iter().map(range_of).collect())
+    }
+
+    fn config(&self) -> Result<Config, Error> {
+        self.config.get(&0, 0).map(|config| config.0).map_err(|e| error(MapName::Config, "lookup", e))
+    }
+
+    fn put_config(&mut self, config: &Config) -> Result<(), Error> {
+        self.config.set(0, Raw(*config), 0).map_err(|e| error(MapName::Config, "update", e))
+    }
+
+    fn put_address(&mut self, address: &Addr, bits: u32) -> Result<(), Error> {
+        self.addresses.insert(Raw(*address), bits, 0).map_err(|e| error(MapName::Addresses, "update", e))
+    }
+
+    fn remove_address(&mut self, address: &Addr) -> Result<(), Error> {
+        absent_is_fine(self.addresses.remove(&Raw(*address)))
+            .map_err(|e| error(MapName::Addresses, "delete", e))
+    }
+
+    fn put_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error> {
+        self.source_ranges
+            .insert(&trie_key(key), 0, 0)
+            .map_err(|e| error(MapName::SourceRanges, "update", e))
+    }
+
+    fn remove_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error> {
+        absent_is_fine(self.source_ranges.remove(&trie_key(key)))
+            .map_err(|e| error(MapName::SourceRanges, "delete", e))
+    }
+
+    fn forget_affinity(&mut self, backends: &BTreeSet<u32>) -> Result<usize, Error> {
+        let all: Vec<(AffinityKey, AffinityValue)> =
+            self.all(MapName::Affinity, self.affinity.map(), self.capacities.affinity)?;
+        let bound = flows::bound_to(all, backends);
+        for key in &bound {
+            absent_is_fine(self.affinity.remove(&Raw(*key)))
+                .map_err(|e| error(MapName::Affinity, "delete", e))?;
+        }
+        Ok(bound.len())
+    }
+
     fn put_frontend(&mut self, key: &ServiceKey, value: &ServiceValue) -> Result<(), Error> {
         self.services.insert(Raw(*key), Raw(*value), 0).map_err(|e| error(MapName::Services, "update", e))
     }
@@ -189,6 +260,16 @@ impl Maps for KernelMaps {
         }
         Ok(gone.len())
     }
+}
+
+fn trie_key(key: &SourceRangeKey) -> TrieKey<Raw<RangeBits>> {
+    let bits = RangeBits { service: key.service, addr: bytemuck::cast(key.addr) };
+    TrieKey::new(key.prefix_len, Raw(bits))
+}
+
+fn range_of(key: &TrieKey<Raw<RangeBits>>) -> SourceRangeKey {
+    let Raw(RangeBits { service, addr }) = key.data();
+    SourceRangeKey { prefix_len: key.prefix_len(), service, addr: bytemuck::cast(addr) }
 }
 
 /// A handle to one pinned map.
