@@ -223,12 +223,18 @@ impl Store {
         }
     }
 
+    /// Replaces what is wrong with an object.
     fn warn(&mut self, kind: Kind, name: String, warnings: Vec<Warning>) {
+        let key = (kind, name);
+        let before = self.objects.get(&key).map(Vec::as_slice).unwrap_or_default();
+        if before == warnings {
+            return;
+        }
+        self.warned = true;
         if warnings.is_empty() {
-            self.warned |= self.objects.remove(&(kind, name)).is_some();
+            self.objects.remove(&key);
         } else {
-            let before = self.objects.insert((kind, name), warnings.clone());
-            self.warned |= before.as_ref() != Some(&warnings);
+            self.objects.insert(key, warnings);
         }
     }
 
