@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, LinkError};
-use aya::programs::tc::{self, NlOptions, TcAttachOptions, TcHandle};
+use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
 use aya::programs::{CgroupAttachMode, LinkOrder, ProgramError, ProgramFd, TcAttachType, XdpMode};
 use aya::util::KernelVersion;
 use rustix::fs::statfs;
@@ -125,6 +125,7 @@ pub fn interface(programs: &mut Programs, links: &Path, name: &str) -> Result<Mo
 pub fn classifiers(programs: &mut Programs, links: &Path, name: &str) -> Result<Attached, Error> {
     let index = interface_index(name)?;
     let ways = [TcAttachType::Ingress, TcAttachType::Egress];
+    let tcx = KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0));
     let mut outcome = Attached::Replaced;
     for (program, way) in TC.into_iter().zip(ways) {
         let refused = |source: ProgramError| Error::Refused {
@@ -133,14 +134,19 @@ pub fn classifiers(programs: &mut Programs, links: &Path, name: &str) -> Result<
             source: Box::new(source),
         };
         let classifier = programs.classifier(program)?;
-        if !KernelVersion::at_least(6, 6, 0) {
+        if !tcx {
             // It is there already after the first time, and says so.
             if let Err(error) = tc::qdisc_add_clsact(name) {
                 tracing::trace!(interface = name, %error, "no new clsact qdisc");
             }
             let (priority, handle) = FILTER;
+            let earlier = SchedClassifierLink::attached(name, way, priority, handle, None);
+            let earlier = earlier.map_err(ProgramError::IOError).map_err(refused)?;
             let options = TcAttachOptions::Netlink(NlOptions { priority, handle, ..NlOptions::default() });
-            let id = classifier.attach_with_options(name, way, options).map_err(refused)?;
+            let id = classifier
+                .attach_to_link(earlier)
+                .or_else(|_| classifier.attach_with_options(name, way, options))
+                .map_err(refused)?;
             // The filter stays when the handle is forgotten; with the link it would go.
             std::mem::forget(classifier.take_link(id).map_err(refused)?);
             outcome = Attached::New;

@@ -209,7 +209,8 @@ impl Installed {
         let frontends = frontends.map(|(key, _)| Step::RemoveFrontend { key: *key });
         let backends = backends.map(|(id, _)| Step::RetireBackend { id: *id });
         let names = self.stray_names.iter().map(|id| Step::RemoveName { id: *id });
-        let ranges = self.ranges.iter().filter(|(service, _)| !known(**service)).flat_map(|(_, ranges)| ranges);
+        let ranges =
+            self.ranges.iter().filter(|(service, _)| !known(**service)).flat_map(|(_, ranges)| ranges);
         let ranges = ranges.map(|range| Step::RemoveRange { key: *range });
         frontends.chain(backends).chain(ranges).chain(names).collect()
     }

@@ -8,8 +8,9 @@ use aya::maps::lpm_trie::{Key as TrieKey, LpmTrie};
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
 use bytemuck::{Pod, Zeroable};
 use seaway_common::{
-    ABI_VERSION, Addr, AffinityKey, AffinityValue, BACKEND_SERVING, BackendValue, Capacities, Config, FlowKey, FlowKeyV4, FlowValue, FlowValueV4,
-    MapName, Meta, NameValue, SLOTS_PER_VALUE, ServiceKey, ServiceValue, Slice, SlotValue, SourceRangeKey,
+    ABI_VERSION, Addr, AffinityKey, AffinityValue, BACKEND_SERVING, BackendValue, Capacities, Config,
+    FlowKey, FlowKeyV4, FlowValue, FlowValueV4, MapName, Meta, NameValue, SLOTS_PER_VALUE, ServiceKey,
+    ServiceValue, Slice, SlotValue, SourceRangeKey,
 };
 
 use crate::batch;
@@ -190,9 +191,7 @@ impl Maps for KernelMaps {
     }
 
     fn put_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error> {
-        self.source_ranges
-            .insert(&trie_key(key), 0, 0)
-            .map_err(|e| error(MapName::SourceRanges, "update", e))
+        self.source_ranges.insert(&trie_key(key), 0, 0).map_err(|e| error(MapName::SourceRanges, "update", e))
     }
 
     fn remove_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error> {

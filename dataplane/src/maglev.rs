@@ -8,7 +8,8 @@ use seaway_common::{Addr, Be16};
 
 /// Sizes of tables: primes just below the powers of two. They grow in steps, so that one endpoint
 /// more or less seldom changes the size, which would move everything.
-const SIZES: [u32; 12] = [251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_521, 131_071, 262_139, 524_287];
+const SIZES: [u32; 12] =
+    [251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_521, 131_071, 262_139, 524_287];
 
 /// Places for each endpoint, at least: shares differ by a percent then.
 const PLACES: u32 = 100;
@@ -38,7 +39,8 @@ pub fn table(entries: &[Entry]) -> Vec<u32> {
         return Vec::new();
     }
     let size = size(entries.len());
-    let mut takers: Vec<Taker> = (0..).zip(entries).map(|(index, entry)| Taker::new(index, entry, size)).collect();
+    let mut takers: Vec<Taker> =
+        (0..).zip(entries).map(|(index, entry)| Taker::new(index, entry, size)).collect();
     if heaviest == 0 {
         takers.iter_mut().for_each(|taker| taker.weight = 1);
     }
@@ -155,9 +157,10 @@ mod tests {
             let after = table(&rest);
             assert_eq!(before.len(), after.len());
             let old = |index: u32| all[index as usize].addr;
-            let moved = before.iter().zip(&after).filter(|(was, now)| {
-                **was as usize != gone && old(**was) != rest[**now as usize].addr
-            });
+            let moved = before
+                .iter()
+                .zip(&after)
+                .filter(|(was, now)| **was as usize != gone && old(**was) != rest[**now as usize].addr);
             let moved = moved.count() as f64 / before.len() as f64;
             assert!(moved <= 0.01, "{gone}: {moved}");
         }

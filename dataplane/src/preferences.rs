@@ -89,8 +89,9 @@ impl Preferences {
 
     fn warn(&mut self, service: &Service, annotation: &str, value: &str, advice: &str) {
         let name = &service.name;
-        self.warnings
-            .push(format!("service {name}: annotation seaway.io/{annotation}: \"{value}\" is unknown; {advice}"));
+        self.warnings.push(format!(
+            "service {name}: annotation seaway.io/{annotation}: \"{value}\" is unknown; {advice}"
+        ));
     }
 }
 

@@ -27,7 +27,10 @@ pub(super) fn is_one(key: &PortKey) -> bool {
 pub(super) fn ports_of(snapshot: &Snapshot, site: &Site) -> BTreeMap<PortKey, Port> {
     let served = site.node_port_addresses(snapshot);
     let here = |pod: &&Pod| {
-        !site.node.is_empty() && pod.node.as_deref() == Some(&*site.node) && !pod.host_network && !pod.finished
+        !site.node.is_empty()
+            && pod.node.as_deref() == Some(&*site.node)
+            && !pod.host_network
+            && !pod.finished
     };
     let mut ports = BTreeMap::new();
     for pod in snapshot.pods.values().map(AsRef::as_ref).filter(here) {
@@ -36,9 +39,9 @@ pub(super) fn ports_of(snapshot: &Snapshot, site: &Site) -> BTreeMap<PortKey, Po
                 let of_family = |address: &&IpAddr| AddressFamily::of(**address) == family;
                 let Some(address) = pod.addresses.iter().find(of_family) else { continue };
                 let places = frontends(site, snapshot, &served, port, family);
-                let claims = places.into_iter().map(|(place, flags)| {
-                    (frontend(place, port.host_port, port.protocol), flags)
-                });
+                let claims = places
+                    .into_iter()
+                    .map(|(place, flags)| (frontend(place, port.host_port, port.protocol), flags));
                 let target = Target {
                     addr: (*address).into(),
                     port: Be16::new(port.container_port),
@@ -80,7 +83,9 @@ fn frontends(
             // Every address of the node, not only those of node ports.
             let own = site.addresses.iter().chain(served).copied();
             let own = own.filter(|address| AddressFamily::of(*address) == family && !address.is_loopback());
-            own.map(|address| (address, flags)).chain([(loopback(family), flags | SERVICE_LOOPBACK)]).collect()
+            own.map(|address| (address, flags))
+                .chain([(loopback(family), flags | SERVICE_LOOPBACK)])
+                .collect()
         }
     }
 }

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use seaway_cluster::{
-    AddressFamily, JoinedEndpoint, Service, ServicePort, SessionAffinity, Snapshot,
-};
+use seaway_cluster::{AddressFamily, JoinedEndpoint, Service, ServicePort, SessionAffinity, Snapshot};
 use seaway_common::{
-    ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, Addr, Algorithm, BACKEND_HOST, BACKEND_IN_CLUSTER, BACKEND_IN_LOCAL,
-    BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, SERVICE_DSR, SERVICE_EXTERNAL,
+    ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, Addr, Algorithm, BACKEND_HOST, BACKEND_IN_CLUSTER,
+    BACKEND_IN_LOCAL, BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, SERVICE_DSR, SERVICE_EXTERNAL,
     SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_NEAR,
     SERVICE_SOMEWHERE, ServiceKey, ServiceValue, SourceRangeKey,
 };
@@ -74,9 +72,9 @@ impl Port {
     pub fn uses_table(&self, local: bool) -> bool {
         self.claims.values().any(|flags| {
             let value = ServiceValue { flags: *flags, ..ServiceValue::default() };
-            [true, false].into_iter().any(|inside| {
-                value.uses_local(inside) == local && value.algorithm(inside).needs_table()
-            })
+            [true, false]
+                .into_iter()
+                .any(|inside| value.uses_local(inside) == local && value.algorithm(inside).needs_table())
         })
     }
 
@@ -160,7 +158,8 @@ impl<'a> Scene<'a> {
         let node = &*self.site.node;
         let zone = self.snapshot.nodes.get(node).and_then(|found| found.zone.as_deref()).unwrap_or_default();
         let place = Place { node, zone };
-        let uses = Uses { cluster: service.uses_cluster(port, family), local: service.uses_local(port, family) };
+        let uses =
+            Uses { cluster: service.uses_cluster(port, family), local: service.uses_local(port, family) };
         let (standings, _) = policy::standings(place, uses, endpoints);
         let target = |joined: &JoinedEndpoint<'_>| Target {
             addr: joined.address.ip().into(),
@@ -236,9 +235,10 @@ impl<'a> Scene<'a> {
 /// The bits that all frontends of a service port share.
 fn common_flags(value: &Port, endpoints: &[JoinedEndpoint<'_>]) -> u32 {
     let near = value.cluster.iter().chain(&value.local).any(|target| target.local || target.host);
-    let somewhere = endpoints.iter().map(|joined| joined.endpoint).any(|endpoint| {
-        endpoint.ready || (endpoint.serving && endpoint.terminating)
-    });
+    let somewhere = endpoints
+        .iter()
+        .map(|joined| joined.endpoint)
+        .any(|endpoint| endpoint.ready || (endpoint.serving && endpoint.terminating));
     (if near { SERVICE_NEAR } else { 0 }) | if somewhere { SERVICE_SOMEWHERE } else { 0 }
 }
 

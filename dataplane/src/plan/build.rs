@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use seaway_common::{Addr, Be16, BACKEND_IN_CLUSTER, BACKEND_IN_LOCAL, BackendValue, ServiceKey, ServiceValue, Slice};
+use seaway_common::{
+    Addr, BACKEND_IN_CLUSTER, BACKEND_IN_LOCAL, BackendValue, Be16, ServiceKey, ServiceValue, Slice,
+};
 
 use super::{Full, Step};
 use crate::desired::{Desired, Port, PortKey, Target, backend, proto_number};
@@ -164,7 +166,8 @@ impl Build<'_> {
     }
 
     fn list(&mut self, targets: &[Target]) -> Result<Slice, Full> {
-        let wanted: Vec<u32> = targets.iter().filter_map(|target| self.ids.get(&target.place()).copied()).collect();
+        let wanted: Vec<u32> =
+            targets.iter().filter_map(|target| self.ids.get(&target.place()).copied()).collect();
         if wanted.is_empty() {
             return Ok(Slice::default());
         }
@@ -189,7 +192,8 @@ impl Build<'_> {
         }
         let entries: Vec<maglev::Entry> = targets.iter().map(Target::entry).collect();
         let size = maglev::size(entries.len());
-        let ids: Vec<u32> = targets.iter().filter_map(|target| self.ids.get(&target.place()).copied()).collect();
+        let ids: Vec<u32> =
+            targets.iter().filter_map(|target| self.ids.get(&target.place()).copied()).collect();
         // Ids are part of it: the same endpoints under other ids are another table.
         let made_from = maglev::fingerprint(&entries) ^ maglev::contents(&ids);
         let own = self.own(|value| [value.cluster_table, value.local_table]);
