@@ -153,6 +153,13 @@ impl Installed {
         self.slices.get(&slice).map(|slots| slots.ids.as_slice()).unwrap_or_default()
     }
 
+    /// The frontends of an address.
+    pub fn frontends_of(&self, address: &Addr) -> impl Iterator<Item = &ServiceKey> {
+        let first = ServiceKey { addr: *address, ..ServiceKey::default() };
+        let from = self.frontends.range(first..).map(|(key, _)| key);
+        from.take_while(move |key| key.addr == first.addr)
+    }
+
     /// Every virtual address with its `ADDRESS_*` bits.
     pub fn addresses(&self) -> &BTreeMap<Addr, u32> {
         &self.addresses

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
 use aya::maps::lpm_trie::{Key as TrieKey, LpmTrie};
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
@@ -14,6 +15,7 @@ use seaway_common::{
 };
 
 use crate::batch;
+use crate::collector::Ticks;
 use crate::flows;
 use crate::mapped::MappedArray;
 use crate::maps::{Error, Maps};
@@ -128,6 +130,55 @@ impl KernelMaps {
         )?;
         let v6 = self.all(MapName::FlowsV6, self.flows_v6.map(), self.capacities.flows_v6)?;
         Ok(v4.iter().map(|(key, value)| (key.widen(), value.widen())).chain(v6).collect())
+    }
+
+    /// Removes the flow entries that were idle for too long. Returns how many they were.
+    ///
+    /// # Errors
+    /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
+    pub fn expire_flows(&mut self, config: &Config, ticks: &mut Ticks) -> Result<usize, Error> {
+        let gone = self.flows_where(|key, value| {
+            let now = Instant::now();
+            ticks.note(value.last_seen, now);
+            ticks.expired(key, value, config, now)
+        })?;
+        self.remove_flows(&gone)?;
+        Ok(gone.len())
+    }
+
+    /// Keys of the flow entries that satisfy a condition; no more than a batch is held at a time.
+    fn flows_where(
+        &self,
+        mut wanted: impl FnMut(&FlowKey, &FlowValue) -> bool,
+    ) -> Result<Vec<FlowKey>, Error> {
+        let mut found = Vec::new();
+        let mut look = |key: FlowKey, value: FlowValue| {
+            if wanted(&key, &value) {
+                found.push(key);
+            }
+        };
+        let (v4, v6) = (self.flows_v4.map(), self.flows_v6.map());
+        batch::for_each(v4.fd(), self.capacities.flows_v4, |entries| {
+            entries.for_each(|(key, value): (FlowKeyV4, FlowValueV4)| look(key.widen(), value.widen()));
+        })
+        .map_err(|source| failed(MapName::FlowsV4, "batch lookup", source))?;
+        batch::for_each(v6.fd(), self.capacities.flows_v6, |entries| {
+            entries.for_each(|(key, value)| look(key, value));
+        })
+        .map_err(|source| failed(MapName::FlowsV6, "batch lookup", source))?;
+        Ok(found)
+    }
+
+    fn remove_flows(&mut self, gone: &[FlowKey]) -> Result<(), Error> {
+        for key in gone {
+            let (name, removed) = if key.src.is_v4() {
+                (MapName::FlowsV4, self.flows_v4.remove(&Raw(FlowKeyV4::narrow(key))))
+            } else {
+                (MapName::FlowsV6, self.flows_v6.remove(&Raw(*key)))
+            };
+            absent_is_fine(removed).map_err(|e| error(name, "delete", e))?;
+        }
+        Ok(())
     }
 
     fn all<K: Pod, V: Pod>(&self, name: MapName, map: &MapData, most: u32) -> Result<Vec<(K, V)>, Error> {
@@ -248,15 +299,8 @@ impl Maps for KernelMaps {
     }
 
     fn purge_flows(&mut self, backends: &BTreeSet<u32>) -> Result<usize, Error> {
-        let gone = flows::of_backends(self.flows()?, backends);
-        for key in &gone {
-            let (name, removed) = if key.src.is_v4() {
-                (MapName::FlowsV4, self.flows_v4.remove(&Raw(FlowKeyV4::narrow(key))))
-            } else {
-                (MapName::FlowsV6, self.flows_v6.remove(&Raw(*key)))
-            };
-            absent_is_fine(removed).map_err(|e| error(name, "delete", e))?;
-        }
+        let gone = self.flows_where(|key, value| flows::belongs(key, value, backends))?;
+        self.remove_flows(&gone)?;
         Ok(gone.len())
     }
 }

@@ -11,7 +11,9 @@
 
 pub mod attach;
 pub mod batch;
+pub mod collector;
 pub mod counters;
+pub mod dead_sockets;
 pub mod desired;
 pub mod devices;
 pub mod explain;

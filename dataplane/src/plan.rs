@@ -165,7 +165,7 @@ pub fn plan<'a>(
         }
         settled.push((key, port));
     }
-    let mut addresses = BTreeSet::new();
+    let mut addresses: BTreeSet<&Addr> = BTreeSet::new();
     for (key, port) in settled {
         let lent = |frontend: &&ServiceKey| {
             desired.owner(frontend).is_some_and(|owner| owner != key) && !switch.contains_key(*frontend)
@@ -179,9 +179,12 @@ pub fn plan<'a>(
             (_, None) => gone.port(desired, installed, key),
         }
     }
+    let switched: BTreeSet<Addr> = switch.keys().map(|key| key.addr).collect();
     plan.steps.extend(switch.into_iter().map(|(key, value)| Step::Frontend { key, value }));
     for address in addresses {
-        match (desired.address(address), installed.addresses().get(address)) {
+        // An address is there as long as some frontend has it: not for a port that does not fit.
+        let served = switched.contains(address) || gone.leaves_some(installed, address);
+        match (desired.address(address).filter(|_| served), installed.addresses().get(address)) {
             (Some(bits), now) if now != Some(&bits) => {
                 plan.steps.push(Step::Address { address: *address, bits });
             }
@@ -195,7 +198,10 @@ pub fn plan<'a>(
 
 /// Steps that remove virtual addresses which nobody has any more.
 pub fn stray_addresses(desired: &Desired, installed: &Installed) -> Vec<Step> {
-    let strays = installed.addresses().keys().filter(|address| desired.address(address).is_none());
+    let stray = |address: &&Addr| {
+        desired.address(address).is_none() || installed.frontends_of(address).next().is_none()
+    };
+    let strays = installed.addresses().keys().filter(stray);
     strays.map(|address| Step::RemoveAddress { address: *address }).collect()
 }
 

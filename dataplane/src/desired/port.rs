@@ -94,6 +94,16 @@ impl Port {
 }
 
 impl Range {
+    /// Whether an address lies in it.
+    pub fn contains(&self, addr: &Addr) -> bool {
+        let bits = |addr: &Addr| {
+            u128::from_be_bytes(bytemuck::cast(addr.words().map(|word| word.get().to_be_bytes())))
+        };
+        let shift = 128 - u32::from(self.len);
+        let kept = |addr: &Addr| bits(addr).checked_shr(shift).unwrap_or(0);
+        kept(addr) == kept(&self.addr)
+    }
+
     /// The key of a service id's range.
     pub fn key(&self, service: u32) -> SourceRangeKey {
         SourceRangeKey { prefix_len: 32 + u32::from(self.len), service, addr: self.addr }
@@ -235,10 +245,7 @@ impl<'a> Scene<'a> {
 /// The bits that all frontends of a service port share.
 fn common_flags(value: &Port, endpoints: &[JoinedEndpoint<'_>]) -> u32 {
     let near = value.cluster.iter().chain(&value.local).any(|target| target.local || target.host);
-    let somewhere = endpoints
-        .iter()
-        .map(|joined| joined.endpoint)
-        .any(|endpoint| endpoint.ready || (endpoint.serving && endpoint.terminating));
+    let somewhere = policy::usable_somewhere(endpoints);
     (if near { SERVICE_NEAR } else { 0 }) | if somewhere { SERVICE_SOMEWHERE } else { 0 }
 }
 

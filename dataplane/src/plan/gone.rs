@@ -16,7 +16,7 @@ pub(super) struct Gone {
     pub(super) finish: Vec<Step>,
     /// Virtual addresses.
     pub(super) addresses: Vec<Addr>,
-    frontends: Vec<ServiceKey>,
+    frontends: BTreeSet<ServiceKey>,
     backends: BTreeSet<u32>,
     /// Those of `backends` whose flows would never end by themselves.
     datagrams: BTreeSet<u32>,
@@ -56,6 +56,11 @@ impl Gone {
         }
         let ranges: BTreeSet<SourceRangeKey> = port.ranges.iter().map(|range| range.key(known.id)).collect();
         self.ranges.extend(installed.ranges_of(known.id).filter(|range| !ranges.contains(range)));
+    }
+
+    /// Whether some frontend of an address stays.
+    pub(super) fn leaves_some(&self, installed: &Installed, address: &Addr) -> bool {
+        installed.frontends_of(address).any(|frontend| !self.frontends.contains(frontend))
     }
 
     fn backends<'a>(&mut self, key: &PortKey, ids: impl Iterator<Item = &'a u32>) {

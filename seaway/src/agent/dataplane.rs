@@ -14,7 +14,7 @@ use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::Programs;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
-use seaway_dataplane::{Maps, Site, attach};
+use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
 
 use super::Args;
 use super::interfaces::Interfaces;
@@ -61,6 +61,7 @@ impl Agent {
                 "the pinned maps keep their size; run `seaway agent --cleanup` to make them anew"
             );
         }
+        collector::start(&pins.maps(), probe.ticks_per_s)?;
         let report = Report::new(args, probe, node.to_owned());
         Ok(Self {
             programs,
@@ -114,6 +115,7 @@ impl Agent {
         let audit = matches!(event, Event::Audit);
         let outcome = self.sync.handle(event, now_ms);
         self.tell(audit, &outcome);
+        end_sockets(&outcome);
         if !self.attached && outcome.error.is_none() {
             self.attach()?;
         }
@@ -200,6 +202,20 @@ impl Agent {
         } else if !audit {
             tracing::debug!(operations = outcome.applied, "in force");
         }
+    }
+}
+
+/// A connected UDP socket of the node would go on sending to an endpoint that is gone.
+fn end_sockets(outcome: &Outcome) {
+    if outcome.gone_udp.is_empty() {
+        return;
+    }
+    match dead_sockets::end(&outcome.gone_udp) {
+        Ok(0) => {}
+        Ok(sockets) => {
+            tracing::info!(sockets, "ended sockets that were connected to endpoints which are gone")
+        }
+        Err(error) => tracing::warn!(%error, "sockets stay connected to endpoints which are gone"),
     }
 }
 
