@@ -7,6 +7,7 @@ use std::{
     rc::Rc,
 };
 
+use bytemuck::Zeroable;
 use seaway_common::{
     Addr, AffinityKey, AffinityValue, BACKEND_SERVING, BackendValue, Capacities, Config, FlowKey, FlowValue,
     MapName, NameValue, SLOTS_PER_VALUE, ServiceKey, ServiceValue, Slice, SourceRangeKey,
@@ -63,7 +64,9 @@ impl MemoryMaps {
     /// Empty maps that hold so much.
     #[must_use]
     pub fn new(capacities: Capacities) -> Self {
-        Self { capacities, memory: Rc::default() }
+        // As in the kernel, nothing is said of the node yet.
+        let memory = Memory { config: Config::zeroed(), ..Memory::default() };
+        Self { capacities, memory: Rc::new(RefCell::new(memory)) }
     }
 
     /// Other maps with the same contents.
