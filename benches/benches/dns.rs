@@ -42,7 +42,7 @@ fn lookups(criterion: &mut Criterion) {
     for (label, name, kind) in LOOKUPS {
         let message = query(name, kind);
         let context =
-            Context { transport: Transport::Tcp, port: 53, turn: 0, resolved: None, now: Instant::now() };
+            Context::new(Transport::Tcp, 53, Instant::now());
         criterion.bench_function(&format!("dns/lookup/{label}"), |bencher| {
             bencher.iter(|| {
                 let step = engine.step(black_box(&message), context, &mut out);
@@ -133,6 +133,7 @@ fn service(number: u32, kind: ServiceType, port: u16) -> Service {
         headless: false,
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
+        ingress: Vec::new(),
         source_ranges: Vec::new(),
         ports: vec![port],
         selector: BTreeMap::new(),
@@ -143,6 +144,7 @@ fn service(number: u32, kind: ServiceType, port: u16) -> Service {
         health_check_node_port: 0,
         publish_not_ready: false,
         foreign_proxy: false,
+        labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
     }
 }
