@@ -12,6 +12,7 @@ pub mod block;
 pub mod cache;
 pub mod corefile;
 pub mod engine;
+pub mod explain;
 pub mod feed;
 pub mod forward;
 pub mod index;

@@ -174,6 +174,12 @@ impl Service {
         Some(answer)
     }
 
+    /// Answers one query as if it had come over TCP; `None` if it gets no answer.
+    pub async fn answer(&self, query: &[u8], port: u16, peer: SocketAddr) -> Option<(Vec<u8>, Reply)> {
+        let arrival = Arrival { transport: Transport::Tcp, port, peer };
+        self.rounds(query, arrival, Stage::Client, ROUNDS_MAX).await
+    }
+
     /// Counts a panic that was caught.
     pub(super) fn note_panic(&self) {
         self.metrics.panics.fetch_add(1, Ordering::Relaxed);
