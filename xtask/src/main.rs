@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ebpf;
 mod lint;
 mod test;
@@ -15,6 +16,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
+    /// Benchmarks beside other programs.
+    Bench(bench::Args),
     /// Rebuild the eBPF objects from their sources (needs nightly and bpf-linker).
     Ebpf(ebpf::Args),
     /// Formatting and clippy, as CI runs them.
@@ -25,6 +28,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
+        Task::Bench(args) => bench::run(&args),
         Task::Ebpf(args) => ebpf::run(&args),
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),
