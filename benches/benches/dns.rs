@@ -41,8 +41,7 @@ fn lookups(criterion: &mut Criterion) {
     let mut out = Vec::with_capacity(65_536);
     for (label, name, kind) in LOOKUPS {
         let message = query(name, kind);
-        let context =
-            Context::new(Transport::Tcp, 53, Instant::now());
+        let context = Context::new(Transport::Tcp, 53, Instant::now());
         criterion.bench_function(&format!("dns/lookup/{label}"), |bencher| {
             bencher.iter(|| {
                 let step = engine.step(black_box(&message), context, &mut out);

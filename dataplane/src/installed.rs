@@ -105,6 +105,16 @@ impl Installed {
         &self.backends
     }
 
+    /// How many ports there are.
+    pub fn len(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Whether there is no port.
+    pub fn is_empty(&self) -> bool {
+        self.ports.is_empty()
+    }
+
     /// Every port's key, in order.
     pub fn keys(&self) -> impl Iterator<Item = &PortKey> {
         self.ports.keys()

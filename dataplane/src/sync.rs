@@ -10,11 +10,10 @@
 //! The maps outlive the loop: stopping changes nothing in them. A failed step is answered by
 //! reading the maps anew, which is also how an agent starts, so there is one way to recover.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use itertools::{EitherOrBoth, Itertools};
 use seaway_cluster::{ServiceName, Snapshot};
 
 use crate::desired::{Conflict, Desired, PortKey};
@@ -171,32 +170,11 @@ fn says_nothing(snapshot: &Snapshot) -> bool {
     services.is_empty() && slices.is_empty() && nodes.is_empty() && pods.is_empty()
 }
 
-/// Services that are not the same object as before, or whose slices are not. All of them if this
-/// node moved to another zone.
+/// What changed, or every Service if this node moved to another zone.
 fn changed_services(before: &Snapshot, now: &Snapshot, node: &str) -> BTreeSet<ServiceName> {
     let zone = |snapshot: &Snapshot| snapshot.nodes.get(node).and_then(|node| node.zone.clone());
     if zone(before) != zone(now) {
         return before.services.keys().chain(now.services.keys()).cloned().collect();
     }
-    let services = differing(&before.services, &now.services, Arc::ptr_eq);
-    let slices = differing(&before.slices, &now.slices, |before, now| {
-        before.values().map(Arc::as_ptr).eq(now.values().map(Arc::as_ptr))
-    });
-    services.chain(slices).cloned().collect()
-}
-
-/// Keys that only one of two maps has, or whose values are not the same. One pass over both.
-fn differing<'a, K: Ord, V>(
-    before: &'a BTreeMap<K, V>,
-    now: &'a BTreeMap<K, V>,
-    same: impl Fn(&V, &V) -> bool + 'a,
-) -> impl Iterator<Item = &'a K> {
-    before.iter().merge_join_by(now, |(before, _), (now, _)| before.cmp(now)).filter_map(move |pair| {
-        match pair {
-            EitherOrBoth::Both((_, before), (_, now)) if same(before, now) => None,
-            EitherOrBoth::Both((key, _), _)
-            | EitherOrBoth::Left((key, _))
-            | EitherOrBoth::Right((key, _)) => Some(key),
-        }
-    })
+    now.changed_services(before).into_iter().cloned().collect()
 }

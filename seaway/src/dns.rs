@@ -76,7 +76,7 @@ async fn serve(corefile: PathBuf, folder: PathBuf, options: ServerOptions) -> Re
     let mut configuration = Configuration::read(corefile)?;
     let listeners = Listener::of(configuration.blocks())?;
     let service = Service::new(configuration.engine());
-    let mut facts = Facts { updates: facts, reported: Vec::new() };
+    let mut facts = Facts { updates: facts, reported: Arc::default() };
     configuration.feed(&service, &facts.take());
     let server = Server::start(&service, &listeners, options)?;
     for address in server.addresses() {
@@ -112,7 +112,7 @@ async fn serve(corefile: PathBuf, folder: PathBuf, options: ServerOptions) -> Re
 /// The facts, with their warnings told once.
 struct Facts {
     updates: watch::Receiver<Update>,
-    reported: Vec<seaway_cluster::Warning>,
+    reported: Arc<[seaway_cluster::Warning]>,
 }
 
 impl Facts {
@@ -121,7 +121,7 @@ impl Facts {
         for warning in update.warnings.iter().filter(|warning| !self.reported.contains(warning)) {
             tracing::warn!("{warning}");
         }
-        self.reported.clone_from(&update.warnings);
+        self.reported = Arc::clone(&update.warnings);
         update
     }
 

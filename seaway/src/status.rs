@@ -130,7 +130,7 @@ fn agent_text(agent: &Status) -> String {
     let mut lines = vec![
         format!("Agent:      {} (pid {}), node {}", agent.version, agent.pid, agent.node),
         format!("Kernel:     {}", agent.probe),
-        format!("Source:     {}", agent.manifests.display()),
+        format!("Source:     {}", agent.source()),
         format!(
             "In force:   {} service ports, {} frontends, {} backends (revision {})",
             agent.services, agent.frontends, agent.backends, agent.revision

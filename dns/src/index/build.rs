@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
-use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -84,11 +83,8 @@ impl Builder {
 
     /// The Services whose entries may differ.
     fn touched(&self, snapshot: &Snapshot, index: &Index) -> BTreeSet<ServiceName> {
-        let before = &self.snapshot;
-        let mut names = BTreeSet::new();
-        differing(&before.services, &snapshot.services, Arc::ptr_eq, &mut names);
-        let same = |old: &_, new: &_| same_slices(old, new);
-        differing(&before.slices, &snapshot.slices, same, &mut names);
+        let changed = snapshot.changed_services(&self.snapshot);
+        let mut names: BTreeSet<ServiceName> = changed.into_iter().cloned().collect();
         let moved: HashSet<&Box<[u8]>> =
             index.namespaces.symmetric_difference(&self.index.namespaces).collect();
         if !moved.is_empty() {
@@ -180,34 +176,6 @@ fn outside(entry: &Entry, slot: u32) -> impl Iterator<Item = Owner> {
     let addresses = entry.outside.iter().map(|outside| &outside.addresses);
     let records = addresses.flat_map(|addresses| addresses.v4.from(0).chain(addresses.v6.from(0)));
     records.filter_map(super::Records::address).map(move |address| Owner::service(address, slot))
-}
-
-/// Adds the keys whose values differ, or that only one side has.
-fn differing<V>(
-    before: &std::collections::BTreeMap<ServiceName, V>,
-    after: &std::collections::BTreeMap<ServiceName, V>,
-    same: impl Fn(&V, &V) -> bool,
-    names: &mut BTreeSet<ServiceName>,
-) {
-    let mut before = before.iter().peekable();
-    for (name, value) in after {
-        while let Some((gone, _)) = before.next_if(|(other, _)| *other < name) {
-            names.insert(gone.clone());
-        }
-        match before.next_if(|(other, _)| *other == name) {
-            Some((_, old)) if same(old, value) => {}
-            _ => {
-                names.insert(name.clone());
-            }
-        }
-    }
-    names.extend(before.map(|(name, _)| name.clone()));
-}
-
-type Slices = std::collections::BTreeMap<seaway_cluster::ObjectName, Arc<seaway_cluster::EndpointSlice>>;
-
-fn same_slices(old: &Slices, new: &Slices) -> bool {
-    old.len() == new.len() && iter::zip(old.values(), new.values()).all(|(old, new)| Arc::ptr_eq(old, new))
 }
 
 fn visible(snapshot: &Snapshot, options: &Options) -> HashSet<Box<[u8]>> {
