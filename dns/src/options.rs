@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::name::Zone;
 use crate::selector::Selector;
@@ -12,9 +11,6 @@ use crate::selector::Selector;
 pub const TTL_DEFAULT_S: u32 = 5;
 /// The longest time to live that may be set, in seconds.
 pub const TTL_MAX_S: u32 = 3600;
-
-/// How long the first facts are waited for where nothing else is said.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the records of a cluster are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +33,6 @@ pub struct Options {
     pub zonal: bool,
     /// Where names that do not exist are looked for elsewhere; `None` is nowhere.
     pub fallthrough: Option<Vec<Zone>>,
-    /// The zones of names that several clusters share (MCS API); they are among `zones`.
-    pub multicluster: Vec<Zone>,
-    /// How long the first facts are waited for before names are answered.
-    pub startup_timeout: Duration,
     /// What the names of a `k8s_external` plugin beside it live, in seconds; `None` without one.
     pub external_ttl_s: Option<u32>,
     /// Only Services with these labels have names.
@@ -77,8 +69,6 @@ impl Options {
             endpoint_pod_names: false,
             zonal: false,
             fallthrough: None,
-            multicluster: Vec::new(),
-            startup_timeout: STARTUP_TIMEOUT,
             external_ttl_s: None,
             labels: Selector::default(),
             namespace_labels: Selector::default(),

@@ -125,7 +125,7 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
         "minimal" => block.minimal = flag(line)?,
         "whoami" => block.whoami = flag(line)?,
         "trace" => {
-            tracing::warn!(line = line.number, "trace: there is no tracing here; the plugin is ignored")
+            tracing::warn!(line = line.number, "trace: there is no tracing here; the plugin is ignored");
         }
         "errors" => block.errors = flag(line)?,
         "log" => block.log = flag(line)?,

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::lexer::Line;
-use super::{Error, duration, zones};
+use super::{Error, zones};
 use crate::name::Zone;
 use crate::options::{Options, PodNames, TTL_MAX_S};
 use crate::selector::Selector;
 
-const KNOWN: &str = "endpoint_pod_names, fallthrough, ignore, labels, multicluster, namespace_labels, namespaces, \
-                     noendpoints, pods, startup_timeout, ttl and zonal";
+const KNOWN: &str = "endpoint_pod_names, fallthrough, ignore, labels, namespace_labels, namespaces, \
+                     noendpoints, pods, ttl and zonal";
 
 /// Reads the plugin; without zones of its own it has those of the block.
 pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
@@ -35,10 +35,6 @@ pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
             }
             ("labels", [_, ..]) => options.labels = selector(option)?,
             ("namespace_labels", [_, ..]) => options.namespace_labels = selector(option)?,
-            ("startup_timeout", _) => {
-                options.startup_timeout = duration::parse(option, option.one("a duration")?)?;
-            }
-            ("multicluster", [_, ..]) => options.multicluster = zones::parse(option, option.arguments())?,
             ("endpoint_pod_names", []) => options.endpoint_pod_names = true,
             ("zonal", []) => options.zonal = true,
             ("noendpoints", []) => options.endpoints = false,
@@ -52,9 +48,6 @@ pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
     }
     if !options.namespaces.is_empty() && options.namespace_labels != Selector::default() {
         return Err(line.error("namespaces and namespace_labels exclude each other"));
-    }
-    if let Some(zone) = options.multicluster.iter().find(|zone| !options.zones.contains(zone)) {
-        return Err(line.error(format!("multicluster: {zone} is not one of the plugin's zones")));
     }
     Ok(options)
 }

@@ -119,11 +119,11 @@ pub(super) fn autopath(line: &Line, dir: &Path, of_block: &[Zone]) -> Result<Aut
 
 /// The search list of a text like `resolv.conf`; the last line that has one counts.
 fn search(text: &str) -> Vec<Box<[u8]>> {
-    let lists = text.lines().filter_map(|line| {
+    let mut lists = text.lines().filter_map(|line| {
         let line = line.trim();
         line.strip_prefix("search").or_else(|| line.strip_prefix("domain"))
     });
-    let names = lists.last().unwrap_or_default().split_whitespace();
+    let names = lists.next_back().unwrap_or_default().split_whitespace();
     names.filter_map(|name| name::parse(name).ok()).collect()
 }
 

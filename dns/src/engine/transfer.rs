@@ -48,7 +48,7 @@ fn records_of(chain: &Chain, name: &Name<'_>) -> Option<(Zone, Vec<Record>)> {
         let options = &kubernetes.options;
         let zone = options.zones.iter().find(is_apex).filter(|zone| !zone.is_reverse());
         let index = kubernetes.index.load();
-        if let Some(zone) = zone.filter(|zone| index.synced && !options.multicluster.contains(zone)) {
+        if let Some(zone) = zone.filter(|_| index.synced) {
             return Some((zone.clone(), zone::transfer(&index, options, zone)));
         }
     }

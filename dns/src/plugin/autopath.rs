@@ -69,6 +69,8 @@ impl Autopath {
             0 => Box::from(asked),
             _ => [&asked[..base], suffix].concat().into(),
         });
-        Some(names.filter(|name: &Box<[u8]>| name.len() <= NAME_MAX).collect())
+        let mut names: Vec<Box<[u8]>> = names.collect();
+        names.retain(|name| name.len() <= NAME_MAX);
+        Some(names)
     }
 }

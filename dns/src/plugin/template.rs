@@ -106,7 +106,7 @@ impl Template {
             let filled = template.fill(query, zone, &captures);
             match record::parse(&filled, &[0]) {
                 Ok(records) if !records.is_empty() => {
-                    records.iter().for_each(|record| push(record, *section, query, writer))
+                    records.iter().for_each(|record| push(record, *section, query, writer));
                 }
                 unreadable => {
                     tracing::warn!(name = ?query.name, record = %filled, ?unreadable, "a template makes no record");

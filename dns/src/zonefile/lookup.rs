@@ -53,7 +53,7 @@ impl ZoneFile {
                     let servers = servers.iter().filter(|record| record.kind == kind::NS);
                     let servers: Vec<&Record> = servers.collect();
                     servers.iter().for_each(|record| {
-                        push(writer, Section::Authority, record, Owner(Some(&record.owner)))
+                        push(writer, Section::Authority, record, Owner(Some(&record.owner)));
                     });
                     self.glue(&servers, writer);
                     return (Outcome::Answered(Rcode::NoError), target.is_some());
