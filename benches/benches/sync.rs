@@ -42,12 +42,22 @@ struct Round {
 
 fn main() -> Result<()> {
     let mut table = Table::new();
-    table.set_header(["services", "endpoints", "cold sync", "propagation p50", "p99", "max", "restart writes", "agent resident"]);
+    table.set_header([
+        "services",
+        "endpoints",
+        "cold sync",
+        "propagation p50",
+        "p99",
+        "max",
+        "restart writes",
+        "agent resident",
+    ]);
     for services in SERVICES {
         let server = ApiServer::start(ApiBehaviour::default());
         server.put_all((0..services).map(service));
         server.put_all((0..services).map(|number| slice(number, ENDPOINTS)));
-        let rounds = (0..ROUNDS).map(|round| measure(&server, services, round)).collect::<Result<Vec<_>>>()?;
+        let rounds =
+            (0..ROUNDS).map(|round| measure(&server, services, round)).collect::<Result<Vec<_>>>()?;
         let mut cold: Vec<Duration> = rounds.iter().map(|round| round.cold).collect();
         let mut all: Vec<Duration> = rounds.iter().flat_map(|round| round.propagation.clone()).collect();
         cold.sort_unstable();
