@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod ebpf;
+mod image;
 mod lint;
 mod test;
 #[cfg(test)]
@@ -17,6 +18,8 @@ use clap::Parser;
 enum Task {
     /// Rebuild the eBPF objects from their sources (needs nightly and bpf-linker).
     Ebpf(ebpf::Args),
+    /// Build the container image and print its size (needs podman or docker).
+    Image,
     /// Formatting and clippy, as CI runs them.
     Lint,
     /// All tests; says how many were skipped for want of root or a kernel feature.
@@ -26,6 +29,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Ebpf(args) => ebpf::run(&args),
+        Task::Image => image::run(),
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),
     }
