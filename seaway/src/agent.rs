@@ -5,6 +5,8 @@ mod dataplane;
 mod interfaces;
 mod options;
 mod report;
+mod servers;
+mod told;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +26,7 @@ use crate::Usage;
 use crate::logging;
 use crate::node::{self, Places};
 use interfaces::Interfaces;
+use told::Told;
 
 pub(crate) use options::Args;
 
@@ -54,7 +57,9 @@ async fn serve(args: &Args, probe: Probe) -> Result<()> {
     let interfaces = Interfaces::parse(&args.interfaces)?;
     attach::check(interfaces.named(), args.cgroup.as_deref())?;
     let pins = Pins::take(&args.places.pin_dir)?;
-    let mut agent = dataplane::Agent::load(args, probe, &pins, &node, interfaces)?;
+    let told = Told::new(&pins.maps());
+    servers::start(&args.servers, &told).await?;
+    let mut agent = dataplane::Agent::load(args, probe, &pins, &node, interfaces, told)?;
     let wants = Wants::proxy(node);
     let source = tokio::select! {
         source = args.facts.follow(&wants) => Some(source?),

@@ -4,6 +4,7 @@
 
 mod bench;
 mod ebpf;
+mod image;
 mod lint;
 mod test;
 #[cfg(test)]
@@ -20,6 +21,8 @@ enum Task {
     Bench(bench::Args),
     /// Rebuild the eBPF objects from their sources (needs nightly and bpf-linker).
     Ebpf(ebpf::Args),
+    /// Build the container image and print its size (needs podman or docker).
+    Image,
     /// Formatting and clippy, as CI runs them.
     Lint,
     /// All tests; says how many were skipped for want of root or a kernel feature.
@@ -30,6 +33,7 @@ fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Bench(args) => bench::run(&args),
         Task::Ebpf(args) => ebpf::run(&args),
+        Task::Image => image::run(),
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),
     }

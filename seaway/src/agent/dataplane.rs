@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use seaway_cluster::Update;
+use seaway_cluster::{Node, Update, Waiting};
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
@@ -16,6 +17,7 @@ use seaway_dataplane::{Maps, attach};
 use super::Args;
 use super::interfaces::Interfaces;
 use super::report::Report;
+use super::told::Told;
 
 /// Programs, maps, and what is told about them.
 pub(super) struct Agent {
@@ -28,6 +30,13 @@ pub(super) struct Agent {
     cgroup: Option<PathBuf>,
     attached: bool,
     report: Report,
+    told: Told,
+    /// What [`note_source`](Self::note_source) was told last, until it is in force.
+    waiting: Waiting,
+    node: String,
+    /// Without a cluster there may be no Node object, and the node is fit all the same.
+    stand_in: Option<Arc<Node>>,
+    here: Option<Arc<Node>>,
 }
 
 impl Agent {
@@ -38,6 +47,7 @@ impl Agent {
         pins: &Pins,
         node: &str,
         interfaces: Interfaces,
+        told: Told,
     ) -> Result<Self> {
         tracing::info!(%probe, node, "loading");
         let wanted = args.capacity.capacities();
@@ -61,24 +71,50 @@ impl Agent {
             cgroup: args.cgroup.clone(),
             attached: false,
             report,
+            told,
+            waiting: Waiting::default(),
+            node: node.to_owned(),
+            stand_in: args.facts.manifests.as_ref().map(|_| Arc::default()),
+            here: None,
         })
     }
 
     /// Takes note of what is wrong with the source.
     pub(super) fn note_source(&mut self, update: &Update) {
         self.report.note_source(&update.warnings);
+        self.told.metrics().warnings(update.warnings.len());
+        self.waiting.add(update.arrivals.take());
+        self.told.metrics().pending(&self.waiting);
+        self.told.queued();
+        self.here = update.snapshot.nodes.get(self.node.as_str()).or(self.stand_in.as_ref()).cloned();
     }
 
     /// Deals with an event. Returns when to send a retry.
     pub(super) fn handle(&mut self, event: Event, now_ms: u64) -> Result<Option<Duration>> {
         let audit = matches!(event, Event::Audit);
+        let full = !matches!(event, Event::Facts(_));
+        let begun = Instant::now();
         let outcome = self.sync.handle(event, now_ms);
+        if outcome.error.is_none() {
+            self.note_synced(full, begun.elapsed());
+        }
         self.tell(audit, &outcome);
         if !self.attached && outcome.error.is_none() {
             self.attach()?;
         }
+        if audit || self.report.is_new() {
+            self.told.count_without_local(self.sync.desired());
+        }
         self.report.publish(&self.sync, &outcome, self.attached);
         Ok(outcome.retry_in)
+    }
+
+    /// What waited is in force.
+    fn note_synced(&mut self, full: bool, took: Duration) {
+        let waited = std::mem::take(&mut self.waiting);
+        let first = !self.attached;
+        self.told.synced(full || first, took, &waited, first, self.here.as_deref());
+        self.told.metrics().pending(&self.waiting);
     }
 
     /// The agent ends: nobody speaks for the maps any more.

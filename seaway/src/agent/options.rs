@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::capacity;
+use super::{capacity, servers};
 use crate::facts;
 use crate::logging;
 use crate::node::Places;
@@ -36,6 +36,8 @@ pub(crate) struct Args {
     pub(super) cleanup: bool,
     #[command(flatten)]
     pub(super) capacity: capacity::Args,
+    #[command(flatten)]
+    pub(super) servers: servers::Args,
     #[command(flatten)]
     pub(super) log: logging::Args,
 }

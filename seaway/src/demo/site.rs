@@ -86,6 +86,7 @@ impl Site {
     pub(super) fn start_agent(&mut self, interrupt: &Interrupt) -> anyhow::Result<String> {
         let started = Instant::now();
         let options = AgentOptions {
+            kubeconfig: None,
             manifests: manifests_in(&self.folder),
             interfaces: self.network.interfaces(),
             cgroup: self.cgroup.path().to_owned(),
