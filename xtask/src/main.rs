@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ebpf;
 mod image;
 mod lint;
@@ -16,6 +17,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
+    /// Benchmarks beside other programs.
+    Bench(bench::Args),
     /// Rebuild the eBPF objects from their sources (needs nightly and bpf-linker).
     Ebpf(ebpf::Args),
     /// Build the container image and print its size (needs podman or docker).
@@ -28,6 +31,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
+        Task::Bench(args) => bench::run(&args),
         Task::Ebpf(args) => ebpf::run(&args),
         Task::Image => image::run(),
         Task::Lint => lint::run(),
