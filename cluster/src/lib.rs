@@ -39,7 +39,7 @@ pub use join::{JoinedEndpoint, PortKey};
 pub use name::{ObjectName, ServiceName};
 pub use node::{Namespace, Node, Pod, PodPort, Taint};
 pub use service::{
-    Protocol, Service, ServicePort, ServiceType, SessionAffinity, TargetPort, TrafficDistribution,
+    Ingress, Protocol, Service, ServicePort, ServiceType, SessionAffinity, TargetPort, TrafficDistribution,
     TrafficPolicy,
 };
 pub use slice_index::SliceIndex;

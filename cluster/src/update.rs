@@ -69,6 +69,14 @@ impl Arrivals {
 }
 
 impl Waiting {
+    /// Adds what waits as well.
+    pub fn add(&mut self, later: Self) {
+        self.since = self.since.or(later.since);
+        self.services += later.services;
+        self.slices += later.slices;
+        later.triggers.into_iter().for_each(|at| self.triggered(at));
+    }
+
     /// Adds the time of a trigger.
     pub(crate) fn triggered(&mut self, at: SystemTime) {
         if self.triggers.len() == TRIGGERS_MAX {

@@ -5,6 +5,8 @@ mod dataplane;
 mod interfaces;
 mod options;
 mod report;
+mod servers;
+mod told;
 mod traffic;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::Usage;
 use crate::logging;
 use crate::node::{self, Places};
 use interfaces::Interfaces;
+use told::Told;
 
 pub(crate) use options::Args;
 
@@ -62,7 +65,9 @@ async fn serve(args: &Args, probe: Probe) -> Result<()> {
     let links = links::follow().await?;
     let site = args.traffic.site(&node, netns::cookie()?)?;
     reserve_ports(args);
-    let mut agent = dataplane::Agent::load(args, probe, &pins, site, [interfaces, pods])?;
+    let told = Told::new(&pins.maps());
+    servers::start(&args.servers, &told).await?;
+    let mut agent = dataplane::Agent::load(args, probe, &pins, site, [interfaces, pods], told)?;
     agent.start_on(&links.borrow());
     let wants = Wants::proxy(node);
     let source = tokio::select! {

@@ -128,6 +128,8 @@ pub struct LoadBalancerStatus {
 pub struct LoadBalancerIngress {
     /// `ip`.
     pub ip: Option<String>,
+    /// `hostname`.
+    pub hostname: Option<String>,
     /// `ipMode`.
     pub ip_mode: Option<String>,
 }

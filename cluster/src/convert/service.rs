@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::api;
 
-use super::service_address::{cluster_ips, external_ips, ingress_ips, is_headless, source_ranges};
+use super::service_address::{cluster_ips, external_ips, ingress, ingress_ips, is_headless, source_ranges};
 use super::service_port::service_ports;
 use super::subject::{Subject, has_label, shared_map};
 use crate::{Kind, Service, ServiceType, SessionAffinity, TrafficDistribution, TrafficPolicy, Warning};
@@ -37,6 +37,7 @@ pub fn service(object: &api::Service, notes: &mut Vec<Warning>) -> Result<Servic
         headless,
         external_ips: external_ips(&subject, spec, notes),
         load_balancer_ips: ingress_ips(&subject, object.status.as_ref(), notes),
+        ingress: ingress(object.status.as_ref()),
         source_ranges: source_ranges(&subject, spec, notes),
         ports: service_ports(&subject, spec.ports.as_deref().unwrap_or_default())?,
         selector: if alias { BTreeMap::new() } else { shared_map(spec.selector.as_ref()) },
@@ -56,6 +57,7 @@ pub fn service(object: &api::Service, notes: &mut Vec<Warning>) -> Result<Servic
             .port_or_none("spec.healthCheckNodePort", spec.health_check_node_port)?,
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
         foreign_proxy: has_label(&object.metadata, PROXY_NAME_LABEL),
+        labels: shared_map(object.metadata.labels.as_ref()),
         annotations: own_annotations(annotations),
     })
 }

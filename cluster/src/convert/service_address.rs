@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::subject::Subject;
 use crate::address::{parse_ip, parse_range};
-use crate::{AddressFamily, Warning};
+use crate::{AddressFamily, Ingress, Warning};
 
 /// The value of `spec.clusterIP` of a headless Service.
 pub(crate) const NO_CLUSTER_IP: &str = "None";
@@ -77,6 +77,19 @@ pub(super) fn ingress_ips(
         virtual_ip.then(|| (format!("status.loadBalancer.ingress[{index}].ip"), text))
     });
     subject.addresses(texts, notes)
+}
+
+/// All addresses and names of the load balancer; what is no address has been noted already.
+pub(super) fn ingress(status: Option<&api::ServiceStatus>) -> Vec<Ingress> {
+    let ingress = status.and_then(|status| status.load_balancer.as_ref()?.ingress.as_deref());
+    let entry = |entry: &api::LoadBalancerIngress| {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        match (given(&entry.ip), given(&entry.hostname)) {
+            (Some(ip), _) => parse_ip(&ip).map(Ingress::Address),
+            (None, host) => host.map(|host| Ingress::Host(host.into())),
+        }
+    };
+    ingress.unwrap_or_default().iter().filter_map(entry).collect()
 }
 
 /// The source ranges that are ranges.

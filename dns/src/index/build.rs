@@ -10,7 +10,7 @@ use seaway_cluster::{ServiceName, Snapshot};
 
 use super::entry::Unnamed;
 use super::reverse::Owner;
-use super::{Entry, HASHER, Index, NameServer};
+use super::{Entry, HASHER, Index, NameServer, PodAddress};
 use crate::options::{Options, PodNames};
 
 /// Makes one index after the other from the snapshots of a source.
@@ -58,6 +58,9 @@ impl Builder {
             change.slots.sort_unstable();
             let gone = |slot| change.slots.binary_search(&slot).is_ok();
             index.reverse = Arc::new(index.reverse.replace(gone, change.owners));
+            if self.options.external_ttl_s.is_some() {
+                index.outside = Arc::new(index.outside.replace(gone, change.outside));
+            }
         }
         if self.options.pods == PodNames::Verified {
             let pods = pods(&snapshot);
@@ -97,7 +100,8 @@ impl Builder {
         index: &Index,
         name: &ServiceName,
     ) -> Option<Result<Entry, Unnamed>> {
-        let service = snapshot.services.get(name)?;
+        let service =
+            snapshot.services.get(name).filter(|service| self.options.labels.fits(&service.labels))?;
         let visible = index.has_namespace(&folded(&name.namespace));
         Some(Entry::of(service, snapshot.slices_of(name), visible, &self.options))
     }
@@ -108,6 +112,7 @@ impl Builder {
 struct Change {
     slots: Vec<u32>,
     owners: Vec<Owner>,
+    outside: Vec<Owner>,
 }
 
 impl Index {
@@ -153,6 +158,7 @@ impl Index {
         change.slots.push(slot);
         if let Some(entry) = &entry {
             change.owners.extend(owners(entry, slot));
+            change.outside.extend(outside(entry, slot));
         }
         self.entries[slot as usize] = entry;
     }
@@ -166,9 +172,17 @@ fn owners(entry: &Entry, slot: u32) -> impl Iterator<Item = Owner> {
     own.chain(members.filter_map(move |(place, member)| Owner::endpoint(member.address, slot, place)))
 }
 
+fn outside(entry: &Entry, slot: u32) -> impl Iterator<Item = Owner> {
+    let addresses = entry.outside.iter().map(|outside| &outside.addresses);
+    let records = addresses.flat_map(|addresses| addresses.v4.from(0).chain(addresses.v6.from(0)));
+    records.filter_map(super::Records::address).map(move |address| Owner::service(address, slot))
+}
+
 fn visible(snapshot: &Snapshot, options: &Options) -> HashSet<Box<[u8]>> {
     let allowed = |name: &&Arc<str>| options.namespaces.is_empty() || options.namespaces.contains(*name);
-    snapshot.namespaces.keys().filter(allowed).map(|name| folded(name)).collect()
+    let selected =
+        snapshot.namespaces.values().filter(|object| options.namespace_labels.fits(&object.labels));
+    selected.map(|object| &object.name).filter(allowed).map(|name| folded(name)).collect()
 }
 
 fn folded(name: &str) -> Box<[u8]> {
@@ -184,10 +198,15 @@ fn key(name: &ServiceName) -> Vec<u8> {
     key
 }
 
-fn pods(snapshot: &Snapshot) -> Vec<(IpAddr, Arc<str>)> {
+fn pods(snapshot: &Snapshot) -> Vec<PodAddress> {
     let living = snapshot.pods.values().filter(|pod| !pod.deleting && !pod.finished);
-    let addresses = living
-        .flat_map(|pod| pod.addresses.iter().map(|address| (*address, Arc::clone(&pod.name.namespace))));
+    let addresses = living.flat_map(|pod| {
+        pod.addresses.iter().map(|address| PodAddress {
+            address: *address,
+            namespace: Arc::clone(&pod.name.namespace),
+            of_node: pod.host_network,
+        })
+    });
     let mut pods: Vec<_> = addresses.collect();
     pods.sort_unstable();
     pods.dedup();

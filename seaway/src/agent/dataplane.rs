@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use seaway_cluster::Update;
+use seaway_cluster::{Node, Update, Waiting};
 use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::links::Links;
@@ -19,6 +19,7 @@ use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
 use super::Args;
 use super::interfaces::Interfaces;
 use super::report::Report;
+use super::told::Told;
 
 /// Programs, maps, and what is told about them.
 pub(super) struct Agent {
@@ -37,6 +38,13 @@ pub(super) struct Agent {
     cgroup: Option<PathBuf>,
     attached: bool,
     report: Report,
+    told: Told,
+    /// What [`note_source`](Self::note_source) was told last, until it is in force.
+    waiting: Waiting,
+    node: String,
+    /// Without a cluster there may be no Node object, and the node is fit all the same.
+    stand_in: Option<Arc<Node>>,
+    here: Option<Arc<Node>>,
 }
 
 impl Agent {
@@ -47,8 +55,10 @@ impl Agent {
         pins: &Pins,
         site: Site,
         [interfaces, pods]: [Interfaces; 2],
+        told: Told,
     ) -> Result<Self> {
-        let node = &*site.node;
+        let node = Arc::clone(&site.node);
+        let node = &*node;
         tracing::info!(%probe, node, "loading");
         let wanted = args.capacity.capacities();
         let programs = Programs::load(&probe, &wanted, Some(&pins.maps()))?;
@@ -76,12 +86,22 @@ impl Agent {
             cgroup: args.cgroup.clone(),
             attached: false,
             report,
+            told,
+            waiting: Waiting::default(),
+            node: node.to_owned(),
+            stand_in: args.facts.manifests.as_ref().map(|_| Arc::default()),
+            here: None,
         })
     }
 
     /// Takes note of what is wrong with the source.
     pub(super) fn note_source(&mut self, update: &Update) {
         self.report.note_source(&update.warnings);
+        self.told.metrics().warnings(update.warnings.len());
+        self.waiting.add(update.arrivals.take());
+        self.told.metrics().pending(&self.waiting);
+        self.told.queued();
+        self.here = update.snapshot.nodes.get(self.node.as_str()).or(self.stand_in.as_ref()).cloned();
     }
 
     /// Takes note of the node's interfaces before there are any facts.
@@ -113,14 +133,30 @@ impl Agent {
     /// Deals with an event. Returns when to send a retry.
     pub(super) fn handle(&mut self, event: Event, now_ms: u64) -> Result<Option<Duration>> {
         let audit = matches!(event, Event::Audit);
+        let full = !matches!(event, Event::Facts(_));
+        let begun = Instant::now();
         let outcome = self.sync.handle(event, now_ms);
+        if outcome.error.is_none() {
+            self.note_synced(full, begun.elapsed());
+        }
         self.tell(audit, &outcome);
         end_sockets(&outcome);
         if !self.attached && outcome.error.is_none() {
             self.attach()?;
         }
+        if audit || self.report.is_new() {
+            self.told.count_without_local(self.sync.desired());
+        }
         self.report.publish(&self.sync, &outcome, self.attached);
         Ok(outcome.retry_in)
+    }
+
+    /// What waited is in force.
+    fn note_synced(&mut self, full: bool, took: Duration) {
+        let waited = std::mem::take(&mut self.waiting);
+        let first = !self.attached;
+        self.told.synced(full || first, took, &waited, first, self.here.as_deref());
+        self.told.metrics().pending(&self.waiting);
     }
 
     /// The agent ends: nobody speaks for the maps any more.

@@ -111,6 +111,11 @@ impl Report {
         }
     }
 
+    /// Whether nothing was told yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.status.revision == 0
+    }
+
     /// When the file has to be written; never, if it says everything.
     pub(super) fn due(&self) -> impl Future<Output = ()> + use<> {
         let at = self.stale.then(|| self.written + WRITE_EVERY);
