@@ -41,8 +41,7 @@ fn lookups(criterion: &mut Criterion) {
     let mut out = Vec::with_capacity(65_536);
     for (label, name, kind) in LOOKUPS {
         let message = query(name, kind);
-        let context =
-            Context { transport: Transport::Tcp, port: 53, turn: 0, resolved: None, now: Instant::now() };
+        let context = Context::new(Transport::Tcp, 53, Instant::now());
         criterion.bench_function(&format!("dns/lookup/{label}"), |bencher| {
             bencher.iter(|| {
                 let step = engine.step(black_box(&message), context, &mut out);
@@ -133,6 +132,7 @@ fn service(number: u32, kind: ServiceType, port: u16) -> Service {
         headless: false,
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
+        ingress: Vec::new(),
         source_ranges: Vec::new(),
         ports: vec![port],
         selector: BTreeMap::new(),
@@ -143,6 +143,7 @@ fn service(number: u32, kind: ServiceType, port: u16) -> Service {
         health_check_node_port: 0,
         publish_not_ready: false,
         foreign_proxy: false,
+        labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
     }
 }

@@ -109,6 +109,7 @@ fn service(number: u32) -> Service {
         headless: false,
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
+        ingress: Vec::new(),
         source_ranges: Vec::new(),
         ports: vec![ServicePort {
             name: "http".into(),
@@ -125,6 +126,7 @@ fn service(number: u32) -> Service {
         health_check_node_port: 0,
         publish_not_ready: false,
         foreign_proxy: false,
+        labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
     }
 }

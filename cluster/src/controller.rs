@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{
-    AddressFamily, EndpointSlice, Kind, ObjectId, ObjectName, Service, ServiceName, Snapshot, Warning,
+    AddressFamily, EndpointSlice, Kind, ObjectId, ObjectName, Service, ServiceName, Slices, Snapshot, Warning,
 };
 
 use pods::PodIndex;
@@ -32,7 +32,7 @@ pub(crate) struct Inputs {
 /// Adds the slices that the controllers would have made for the snapshot's Services.
 pub(crate) fn add_slices(snapshot: &mut Snapshot, inputs: &Inputs) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let mut made = BTreeMap::new();
+    let mut made = Vec::new();
     let pods = PodIndex::of(snapshot);
     for (name, service) in &snapshot.services {
         if snapshot.slices.contains_key(name) {
@@ -51,10 +51,10 @@ pub(crate) fn add_slices(snapshot: &mut Snapshot, inputs: &Inputs) -> Vec<Warnin
         };
         if !slices.is_empty() {
             let by_name = slices.into_iter().map(|slice| (slice.name.clone(), slice));
-            made.insert(name.clone(), by_name.collect());
+            made.push((name.clone(), by_name.collect::<Slices>()));
         }
     }
-    snapshot.slices.append(&mut made);
+    snapshot.slices.extend(made);
     warnings
 }
 

@@ -4,9 +4,8 @@
 //! an absent field that kube-proxy would read differently. What the API server *allocates*
 //! (cluster IPs, node ports) nobody can make up, so its absence is named in `notes`.
 
-use k8s_openapi::api::core::v1 as corev1;
-use k8s_openapi::api::discovery::v1 as discoveryv1;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use crate::api;
+use crate::api::Metadata;
 
 use crate::address::parse_ip;
 use crate::convert::{NO_CLUSTER_IP, cluster_ip_texts};
@@ -16,7 +15,7 @@ use crate::{AddressFamily, Kind, ObjectId, Warning};
 const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Puts an object without a namespace into `default`.
-pub(crate) fn namespace_of(metadata: &mut ObjectMeta) {
+pub(crate) fn namespace_of(metadata: &mut Metadata) {
     let namespace = metadata.namespace.get_or_insert_default();
     if namespace.is_empty() {
         "default".clone_into(namespace);
@@ -24,7 +23,7 @@ pub(crate) fn namespace_of(metadata: &mut ObjectMeta) {
 }
 
 /// Fills in `ipFamilies` from the cluster IPs, and names what only an allocator could fill in.
-pub(crate) fn service(object: &mut corev1::Service, notes: &mut Vec<Warning>) {
+pub(crate) fn service(object: &mut api::Service, notes: &mut Vec<Warning>) {
     namespace_of(&mut object.metadata);
     let id = id_of(&object.metadata);
     let Some(spec) = object.spec.as_mut().filter(|spec| spec.type_.as_deref() != Some("ExternalName")) else {
@@ -54,7 +53,7 @@ pub(crate) fn service(object: &mut corev1::Service, notes: &mut Vec<Warning>) {
 }
 
 /// Gives nameless ports the empty name, which is the name of a Service's only port.
-pub(crate) fn endpoint_slice(object: &mut discoveryv1::EndpointSlice) {
+pub(crate) fn endpoint_slice(object: &mut api::EndpointSlice) {
     namespace_of(&mut object.metadata);
     for port in object.ports.iter_mut().flatten() {
         port.name.get_or_insert_default();
@@ -62,13 +61,13 @@ pub(crate) fn endpoint_slice(object: &mut discoveryv1::EndpointSlice) {
 }
 
 /// Labels a Namespace with its name.
-pub(crate) fn namespace(object: &mut corev1::Namespace) {
+pub(crate) fn namespace(object: &mut api::Namespace) {
     let name = object.metadata.name.clone().unwrap_or_default();
     let labels = object.metadata.labels.get_or_insert_default();
     labels.entry(NAMESPACE_NAME_LABEL.to_owned()).or_insert(name);
 }
 
-fn id_of(metadata: &ObjectMeta) -> ObjectId {
+fn id_of(metadata: &Metadata) -> ObjectId {
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let name = metadata.name.as_deref().unwrap_or_default();
     ObjectId { kind: Kind::Service, name: format!("{namespace}/{name}") }

@@ -6,15 +6,19 @@
 //! name answers with what is the DNS server's.
 //!
 //! ```text
-//! folder ── manifests ─┐                            ┌─ endpoints_of (join)
-//!                      ├─ defaults ─ convert ─ Snapshot
-//!                      └─ controller (Pods, Endpoints → slices)
+//! folder ── manifests ─── defaults ─┐               ┌─ endpoints_of (join)
+//!                                   ├─ convert ─ Snapshot
+//! API server ── api_server ─────────┘               └─ controller (Pods, Endpoints → slices; folder only)
 //! ```
 
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod api_server;
 pub mod convert;
 pub mod manifests;
+pub mod source;
+mod update;
 
 mod address;
 mod controller;
@@ -26,6 +30,7 @@ mod name;
 mod node;
 mod service;
 mod slice_index;
+mod slices;
 mod snapshot;
 mod warning;
 
@@ -34,9 +39,11 @@ pub use join::{JoinedEndpoint, PortKey};
 pub use name::{ObjectName, ServiceName};
 pub use node::{Namespace, Node, Pod, PodPort, Taint};
 pub use service::{
-    Protocol, Service, ServicePort, ServiceType, SessionAffinity, TargetPort, TrafficDistribution,
+    Ingress, Protocol, Service, ServicePort, ServiceType, SessionAffinity, TargetPort, TrafficDistribution,
     TrafficPolicy,
 };
 pub use slice_index::SliceIndex;
-pub use snapshot::Snapshot;
+pub use slices::Slices;
+pub use snapshot::{FactMap, Snapshot};
+pub use update::{Arrivals, Update, Waiting};
 pub use warning::{Kind, ObjectId, Place, Warning};

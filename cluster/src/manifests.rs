@@ -26,26 +26,17 @@ mod object;
 mod reading;
 mod settle;
 mod shape;
+mod unread;
 mod watcher;
 
+pub use crate::Update;
 pub use dir::ManifestDir;
 pub use follow::{FollowOptions, follow};
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::{Snapshot, Warning};
-
-/// The facts of a folder and what is wrong with it, both at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Update {
-    /// The snapshot in force.
-    pub snapshot: Arc<Snapshot>,
-    /// Everything that is wrong now, in order and without repetition. A warning stays here until
-    /// its cause is gone.
-    pub warnings: Vec<Warning>,
-}
 
 /// Why a folder cannot serve as a source, at the start.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::{ObjectName, Protocol};
 
 /// A Node, trimmed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// `metadata.name`.
     pub name: Arc<str>,

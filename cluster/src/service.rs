@@ -24,6 +24,8 @@ pub struct Service {
     pub external_ips: Vec<IpAddr>,
     /// `status.loadBalancer.ingress[].ip` with ipMode `VIP` (the default); `Proxy` is left out.
     pub load_balancer_ips: Vec<IpAddr>,
+    /// `status.loadBalancer.ingress[]`, whoever answers at it: what names can lead to.
+    pub ingress: Vec<Ingress>,
     /// `spec.loadBalancerSourceRanges` that parse, host bits cleared.
     pub source_ranges: Vec<IpNet>,
     /// `spec.ports`, in the object's order.
@@ -44,6 +46,8 @@ pub struct Service {
     pub publish_not_ready: bool,
     /// The label `service.kubernetes.io/service-proxy-name` is present: another proxy serves it.
     pub foreign_proxy: bool,
+    /// Its labels.
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
     /// Annotations under `seaway.io/`, without that prefix; all others are dropped on arrival.
     pub annotations: BTreeMap<Arc<str>, Arc<str>>,
 }
@@ -74,6 +78,15 @@ pub enum ServiceType {
     LoadBalancer,
     /// A DNS alias of this host name; never proxied.
     ExternalName(Arc<str>),
+}
+
+/// One entry of `status.loadBalancer.ingress`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ingress {
+    /// `ip`.
+    Address(IpAddr),
+    /// `hostname`, where there is no `ip`.
+    Host(Arc<str>),
 }
 
 /// `spec.ports[].protocol`.

@@ -1,9 +1,8 @@
 //! Slices by the Service they belong to, kept right while slices come, change and go.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{EndpointSlice, ObjectName, ServiceName};
+use crate::{EndpointSlice, FactMap, ObjectName, ServiceName, Slices};
 
 /// All slices, grouped by Service.
 ///
@@ -12,8 +11,8 @@ use crate::{EndpointSlice, ObjectName, ServiceName};
 /// behind when the label changes or a delete arrives without it.)
 #[derive(Clone, Debug, Default)]
 pub struct SliceIndex {
-    slices: BTreeMap<ServiceName, BTreeMap<ObjectName, Arc<EndpointSlice>>>,
-    services: BTreeMap<ObjectName, ServiceName>,
+    slices: FactMap<ServiceName, Slices>,
+    services: FactMap<ObjectName, ServiceName>,
 }
 
 impl SliceIndex {
@@ -26,24 +25,35 @@ impl SliceIndex {
         self.slices.entry(slice.service.clone()).or_default().insert(slice.name.clone(), slice);
     }
 
-    /// Removes a slice; an unknown name changes nothing.
-    pub fn remove(&mut self, name: &ObjectName) {
-        let Some(service) = self.services.remove(name) else { return };
+    /// Removes a slice. False, and nothing changes, for an unknown name.
+    pub fn remove(&mut self, name: &ObjectName) -> bool {
+        let Some(service) = self.services.remove(name) else { return false };
         if let Some(slices) = self.slices.get_mut(&service) {
             slices.remove(name);
             if slices.is_empty() {
                 self.slices.remove(&service);
             }
         }
+        true
+    }
+
+    /// One slice.
+    pub fn get(&self, name: &ObjectName) -> Option<&Arc<EndpointSlice>> {
+        self.slices.get(self.services.get(name)?)?.get(name)
+    }
+
+    /// The names of all slices, in order.
+    pub fn names(&self) -> impl Iterator<Item = &ObjectName> {
+        self.services.keys()
     }
 
     /// The slices by Service, then by name, as in a [`Snapshot`](crate::Snapshot).
-    pub fn slices(&self) -> &BTreeMap<ServiceName, BTreeMap<ObjectName, Arc<EndpointSlice>>> {
+    pub fn slices(&self) -> &FactMap<ServiceName, Slices> {
         &self.slices
     }
 
     /// The slices, taken out.
-    pub fn into_slices(self) -> BTreeMap<ServiceName, BTreeMap<ObjectName, Arc<EndpointSlice>>> {
+    pub fn into_slices(self) -> FactMap<ServiceName, Slices> {
         self.slices
     }
 }

@@ -1,30 +1,37 @@
 //! One consistent view of all facts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{EndpointSlice, Namespace, Node, ObjectName, Pod, Service, ServiceName};
+use imbl::ordmap::DiffItem;
 
-/// All facts at one moment. Cheap to clone and to keep: unchanged objects are shared between
-/// snapshots, so `Arc::ptr_eq` is a quick test for "did not change".
+use crate::{EndpointSlice, Namespace, Node, ObjectName, Pod, Service, ServiceName, Slices};
+
+/// A map of facts. A clone shares all of its nodes with the original, and a change copies only the
+/// few on the way to it: keeping a snapshot of ten thousand Services, changing one of them, and
+/// finding which one changed all cost as much as the change.
+pub type FactMap<K, V> = imbl::OrdMap<K, V>;
+
+/// All facts at one moment. Cheap to clone and to keep: unchanged objects, and the maps around them,
+/// are shared between snapshots, so `Arc::ptr_eq` is a quick test for "did not change".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Every Service, headless and foreign ones included.
-    pub services: BTreeMap<ServiceName, Arc<Service>>,
+    pub services: FactMap<ServiceName, Arc<Service>>,
     /// Slices by the Service they belong to, then by their own name.
-    pub slices: BTreeMap<ServiceName, BTreeMap<ObjectName, Arc<EndpointSlice>>>,
+    pub slices: FactMap<ServiceName, Slices>,
     /// Nodes by name.
-    pub nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    pub nodes: FactMap<Arc<str>, Arc<Node>>,
     /// Pods by name.
-    pub pods: BTreeMap<ObjectName, Arc<Pod>>,
+    pub pods: FactMap<ObjectName, Arc<Pod>>,
     /// Namespaces by name.
-    pub namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
+    pub namespaces: FactMap<Arc<str>, Arc<Namespace>>,
 }
 
 impl Snapshot {
     /// The slices of a Service, in order of their names.
     pub fn slices_of(&self, service: &ServiceName) -> impl Iterator<Item = &Arc<EndpointSlice>> {
-        self.slices.get(service).into_iter().flat_map(BTreeMap::values)
+        self.slices.get(service).into_iter().flat_map(|slices| slices.values())
     }
 }
 
@@ -38,18 +45,22 @@ impl Snapshot {
             && self.namespaces.is_empty()
     }
 
+    /// Services that are not what they were `before`, and those whose slices are not. Where both
+    /// snapshots come from one source this costs as much as there are changes.
+    pub fn changed_services<'a>(&'a self, before: &'a Self) -> BTreeSet<&'a ServiceName> {
+        let services = before.services.diff(&self.services).map(|item| key_of(&item));
+        let slices = before.slices.diff(&self.slices).map(|item| key_of(&item));
+        services.chain(slices).collect()
+    }
+
     /// Takes the `Arc` of every object that `previous` holds in an equal form, so that
     /// `Arc::ptr_eq` between the two snapshots means "did not change".
     pub fn share_with(&mut self, previous: &Self) {
-        share(&mut self.services, &previous.services);
-        share(&mut self.nodes, &previous.nodes);
-        share(&mut self.pods, &previous.pods);
-        share(&mut self.namespaces, &previous.namespaces);
-        for (service, slices) in &mut self.slices {
-            if let Some(previous) = previous.slices.get(service) {
-                share(slices, previous);
-            }
-        }
+        share(&mut self.services, &previous.services, |now, _| now.clone());
+        share(&mut self.nodes, &previous.nodes, |now, _| now.clone());
+        share(&mut self.pods, &previous.pods, |now, _| now.clone());
+        share(&mut self.namespaces, &previous.namespaces, |now, _| now.clone());
+        share(&mut self.slices, &previous.slices, Slices::shared_with);
     }
 
     /// Adds the Namespaces that must exist since objects are in them, and `default`, which every
@@ -68,10 +79,27 @@ impl Snapshot {
     }
 }
 
-fn share<K: Ord, V: Eq>(objects: &mut BTreeMap<K, Arc<V>>, previous: &BTreeMap<K, Arc<V>>) {
-    for (name, object) in objects {
-        if let Some(before) = previous.get(name).filter(|before| *before == object) {
-            *object = Arc::clone(before);
+fn key_of<'a, K, V>(item: &DiffItem<'a, 'a, K, V>) -> &'a K {
+    match item {
+        DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
+    }
+}
+
+/// Makes `objects` anew out of `previous` and what differs from it.
+fn share<K: Ord + Clone, V: Eq + Clone>(
+    objects: &mut FactMap<K, V>,
+    previous: &FactMap<K, V>,
+    changed: impl Fn(&V, &V) -> V,
+) {
+    let mut shared = previous.clone();
+    for item in previous.diff(objects) {
+        match item {
+            DiffItem::Add(key, value) => _ = shared.insert(key.clone(), value.clone()),
+            DiffItem::Update { old: (_, old), new: (key, new) } => {
+                shared.insert(key.clone(), changed(new, old));
+            }
+            DiffItem::Remove(key, _) => _ = shared.remove(key),
         }
     }
+    *objects = shared;
 }

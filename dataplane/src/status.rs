@@ -32,8 +32,11 @@ pub struct Status {
     pub backends: usize,
     /// This node's name.
     pub node: String,
-    /// The folder of manifests.
-    pub manifests: PathBuf,
+    /// The folder of manifests, if that is the source.
+    pub manifests: Option<PathBuf>,
+    /// How to reach the API server, if not as a pod of the cluster does.
+    #[serde(default)]
+    pub kubeconfig: Option<PathBuf>,
     /// Interfaces with the XDP program.
     pub interfaces: Vec<String>,
     /// The cgroup with the socket hooks.
@@ -72,6 +75,15 @@ impl Status {
     /// The file system's.
     pub fn remove(folder: &Path) -> io::Result<()> {
         fs::remove_file(folder.join(FILE))
+    }
+
+    /// Where the facts come from, for people.
+    pub fn source(&self) -> String {
+        match (&self.manifests, &self.kubeconfig) {
+            (Some(folder), _) => folder.display().to_string(),
+            (None, Some(file)) => format!("the API server, as {} says", file.display()),
+            (None, None) => "the API server of this cluster".to_owned(),
+        }
     }
 
     /// Whether the process that wrote the file still runs.

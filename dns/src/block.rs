@@ -8,6 +8,15 @@ use crate::cache::CacheOptions;
 use crate::forward::ForwardOptions;
 use crate::name::Zone;
 use crate::options::Options;
+use crate::plugin::acl::Acl;
+use crate::plugin::autopath::Autopath;
+use crate::plugin::external::External;
+use crate::plugin::hosts::Hosts;
+use crate::plugin::rewrite::Rule;
+use crate::plugin::template::Template;
+use crate::plugin::transfer::Transfer;
+use crate::wire::writer::Form;
+use crate::zonefile::ZoneFile;
 
 /// What one server block of a Corefile says.
 #[derive(Clone, Debug)]
@@ -42,6 +51,26 @@ pub struct Block {
     pub kubernetes: Option<Arc<Options>>,
     /// Who is asked for everything else.
     pub forward: Vec<ForwardOptions>,
+    /// Who may ask for what; every line that is about a name has to allow it.
+    pub acl: Vec<Acl>,
+    /// What is looked up as something else.
+    pub rewrite: Vec<Rule>,
+    /// The search that is done for clients.
+    pub autopath: Option<Autopath>,
+    /// Answers hold nothing but what was asked for.
+    pub minimal: bool,
+    /// Answers made from names.
+    pub template: Vec<Template>,
+    /// Who may have whole zones.
+    pub transfer: Vec<Transfer>,
+    /// Names from files like `/etc/hosts`.
+    pub hosts: Option<Arc<Hosts>>,
+    /// Names for those outside of the cluster.
+    pub external: Option<External>,
+    /// Zones from files.
+    pub files: Vec<Arc<ZoneFile>>,
+    /// Who asks is told where from.
+    pub whoami: bool,
 }
 
 /// The `health` plugin.
@@ -59,6 +88,14 @@ impl Block {
         if let Some(options) = &mut self.kubernetes {
             Arc::make_mut(options).local_ips = addresses.to_vec();
         }
+        if let Some(external) = &mut self.external {
+            external.addresses = addresses.iter().copied().filter(|address| !address.is_loopback()).collect();
+        }
+    }
+
+    /// The form that it gives its answers.
+    pub fn form(&self) -> Form {
+        Form { cap: self.bufsize, minimal: self.minimal }
     }
 
     /// A block without plugins.
@@ -80,6 +117,16 @@ impl Block {
             cache: None,
             kubernetes: None,
             forward: Vec::new(),
+            acl: Vec::new(),
+            rewrite: Vec::new(),
+            autopath: None,
+            minimal: false,
+            template: Vec::new(),
+            transfer: Vec::new(),
+            hosts: None,
+            external: None,
+            files: Vec::new(),
+            whoami: false,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::name::Zone;
 use crate::wire::Rcode;
 use crate::wire::query::Query;
 use crate::wire::relay::{Age, Relayed};
-use crate::wire::writer::Transport;
+use crate::wire::writer::{Form, Transport};
 
 const SHARDS: usize = 256;
 /// What CoreDNS keeps: 256 shards of 39.
@@ -98,14 +98,14 @@ impl Cache {
         &self,
         query: &Query<'_>,
         transport: Transport,
-        cap: u16,
+        form: Form,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Option<u16> {
         let kept = self.find(query)?;
         let age_s = kept.age_s(now);
         (age_s < kept.ttl_s)
-            .then(|| kept.answer.write(query, transport, cap, Age::Kept(age_s, kept.ttl_s), out))
+            .then(|| kept.answer.write(query, transport, form, Age::Kept(age_s, kept.ttl_s), out))
     }
 
     /// Writes a kept answer that is out of date, but not for too long, and returns its code.
@@ -113,7 +113,7 @@ impl Cache {
         &self,
         query: &Query<'_>,
         transport: Transport,
-        cap: u16,
+        form: Form,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Option<u16> {
@@ -121,7 +121,7 @@ impl Cache {
         let age = Duration::from_secs(u64::from(kept.age_s(now)));
         let usable = age < Duration::from_secs(u64::from(kept.ttl_s)) + self.options.stale
             && kept.answer.rcode() != Rcode::ServFail.code();
-        usable.then(|| kept.answer.write(query, transport, cap, Age::Stale(STALE_TTL_S), out))
+        usable.then(|| kept.answer.write(query, transport, form, Age::Stale(STALE_TTL_S), out))
     }
 
     /// Keeps an answer if it may be kept. Returns how its times to live are to be limited in the

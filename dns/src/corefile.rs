@@ -2,14 +2,21 @@
 //!
 //! What is not known is an error that names the line and the plugin; nothing is ignored.
 
+mod acl;
 mod block;
+mod cache;
 mod duration;
 mod forward;
 mod kubernetes;
 mod lexer;
+mod names;
+mod rewrite;
+mod template;
 mod zones;
 
 use std::path::Path;
+
+use regex::Regex;
 
 use crate::block::Block;
 use lexer::Line;
@@ -47,6 +54,11 @@ pub fn parse(text: &str, dir: &Path) -> Result<Vec<Block>, Error> {
         return Err(Error { line: 1, plugin: None, problem: "there is no server block".to_owned() });
     }
     Ok(parsed)
+}
+
+/// A pattern, as CoreDNS writes them.
+fn regex(line: &Line, text: &str) -> Result<Regex, Error> {
+    Regex::new(text).map_err(|error| line.error(format!("{text:?} is not a pattern: {error}")))
 }
 
 impl Line {

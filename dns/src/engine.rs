@@ -10,16 +10,20 @@
 //! back with what was found out.
 
 mod chain;
+mod plugins;
+mod restore;
+mod transfer;
 
 pub use chain::{Chain, Kubernetes};
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::block::Block;
 use crate::metrics::Metrics;
 use crate::name::Name;
 use crate::wire::query::{Query, Unfit};
-use crate::wire::writer::{Transport, Writer, header_only};
+use crate::wire::writer::{Form, Transport, Writer, header_only};
 use crate::wire::{Rcode, kind};
 use crate::zone::{self, Outcome, Request, Resolved};
 
@@ -27,6 +31,7 @@ use crate::zone::{self, Outcome, Request, Resolved};
 #[derive(Debug)]
 pub struct Engine {
     chains: Vec<Chain>,
+    needs_peer: bool,
 }
 
 /// What came of a message.
@@ -62,6 +67,16 @@ pub enum Source {
     Server,
     /// The names of the cluster.
     Kubernetes,
+    /// Names of the cluster for those outside.
+    External,
+    /// A template.
+    Template,
+    /// A file like `/etc/hosts`.
+    Hosts,
+    /// A zone from a file.
+    File,
+    /// The client's own address.
+    Whoami,
     /// A kept answer.
     Cache,
     /// Somebody else.
@@ -73,6 +88,8 @@ pub enum Source {
 pub enum Ask {
     /// What the server itself answers for this name, to complete an alias.
     Own(Box<[u8]>),
+    /// What is answered to this query, which the client's is looked up as.
+    Whole(Box<[u8]>),
     /// What this forwarder of this chain's answers to the query.
     Upstream {
         /// The chain.
@@ -89,18 +106,43 @@ pub struct Context<'c> {
     pub transport: Transport,
     /// The port it came to.
     pub port: u16,
+    /// Who asks, where that is known.
+    pub peer: Option<SocketAddr>,
+    /// Whose query it is.
+    pub stage: Stage,
     /// Which of several addresses comes first; any number.
     pub turn: usize,
-    /// What became of [`Ask::Own`].
+    /// What became of [`Ask::Own`] or [`Ask::Whole`].
     pub resolved: Option<&'c Resolved>,
     /// Now.
     pub now: Instant,
 }
 
+/// Whose query it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// A client's.
+    #[default]
+    Client,
+    /// The server's own, to complete an answer: it is neither barred nor searched for.
+    Own,
+    /// A client's, rewritten already.
+    Rewritten,
+}
+
+impl<'c> Context<'c> {
+    /// A client's query that nothing has been found out for yet.
+    pub fn new(transport: Transport, port: u16, now: Instant) -> Self {
+        Self { transport, port, peer: None, stage: Stage::Client, turn: 0, resolved: None, now }
+    }
+}
+
 impl Engine {
     /// An engine for the blocks. Their `kubernetes` plugins know nothing yet.
     pub fn new(blocks: Vec<Block>) -> Self {
-        Self { chains: blocks.into_iter().map(Chain::new).collect() }
+        let chains: Vec<Chain> = blocks.into_iter().map(Chain::new).collect();
+        let needs_peer = chains.iter().any(|chain| !chain.plain);
+        Self { chains, needs_peer }
     }
 
     /// The same, counting what it answers.
@@ -111,6 +153,11 @@ impl Engine {
             chain.tally = Some(metrics.tally(&server, &zone));
         }
         self
+    }
+
+    /// Whether answers may depend on who asks.
+    pub fn needs_peer(&self) -> bool {
+        self.needs_peer
     }
 
     /// The blocks at work.
@@ -156,7 +203,7 @@ impl Engine {
         rcode: Rcode,
         chain: Option<usize>,
     ) -> Step {
-        Writer::begin(out, query, context.transport, u16::MAX).finish(query, rcode, false);
+        Writer::begin(out, query, context.transport, Form::FULL).finish(query, rcode, false);
         Step::Reply(Reply::of(query, rcode.code(), chain, Source::Server))
     }
 
@@ -174,26 +221,47 @@ impl Engine {
     }
 
     fn run(&self, number: usize, query: &Query<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Step {
-        let chain = &self.chains[number];
-        let turn = if chain.block.loadbalance { context.turn } else { 0 };
-        let reply = |rcode, source| Step::Reply(Reply::of(query, rcode, Some(number), source));
-        if let Some(kubernetes) = &chain.kubernetes {
-            let mut writer = Writer::begin(out, query, context.transport, chain.block.bufsize);
-            let index = kubernetes.index.load();
-            let request = Request { turn, resolved: context.resolved };
-            match zone::answer(&index, &kubernetes.options, query, request, &mut writer) {
-                Outcome::Answered(rcode) => {
-                    writer.finish(query, rcode, true);
-                    return reply(rcode.code(), Source::Kubernetes);
-                }
-                Outcome::Foreign(target) => return Step::Ask(Ask::Own(target)),
-                Outcome::Next => {}
-            }
+        if !self.chains[number].plain {
+            return self.run_plugins(number, query, context, out);
         }
+        match self.kubernetes(number, query, context, out) {
+            Some(step) => step,
+            None => self.elsewhere(number, query, context, out),
+        }
+    }
+
+    /// Answers for the names of the cluster.
+    fn kubernetes(
+        &self,
+        number: usize,
+        query: &Query<'_>,
+        context: Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
+        let chain = &self.chains[number];
+        let kubernetes = chain.kubernetes.as_ref()?;
+        let turn = if chain.block.loadbalance { context.turn } else { 0 };
+        let form = chain.block.form();
+        let mut writer = Writer::begin(out, query, context.transport, form);
+        let index = kubernetes.index.load();
+        let request = Request { turn, resolved: context.resolved };
+        match zone::answer(&index, &kubernetes.options, query, request, &mut writer) {
+            Outcome::Answered(rcode) => {
+                writer.finish(query, rcode, true);
+                Some(Step::Reply(Reply::of(query, rcode.code(), Some(number), Source::Kubernetes)))
+            }
+            Outcome::Foreign(target) => Some(Step::Ask(Ask::Own(target))),
+            Outcome::Next => None,
+        }
+    }
+
+    /// Answers from the cache, or tells who is to be asked.
+    fn elsewhere(&self, number: usize, query: &Query<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Step {
+        let chain = &self.chains[number];
         if let Some(cache) = &chain.cache
-            && let Some(rcode) = cache.answer(query, context.transport, chain.block.bufsize, context.now, out)
+            && let Some(rcode) = cache.answer(query, context.transport, chain.block.form(), context.now, out)
         {
-            return reply(rcode, Source::Cache);
+            return Step::Reply(Reply::of(query, rcode, Some(number), Source::Cache));
         }
         match chain.forward.iter().position(|forward| forward.takes(&query.name)) {
             Some(forward) => Step::Ask(Ask::Upstream { chain: number, forward }),

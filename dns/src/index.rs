@@ -11,7 +11,7 @@ mod records;
 mod reverse;
 
 pub use build::Builder;
-pub use entry::{Entry, Port};
+pub use entry::{Entry, Outside, Port};
 pub use members::{Label, Member, Members};
 pub use records::{Addresses, Records};
 pub use reverse::Reverse;
@@ -34,8 +34,20 @@ pub struct Index {
     free: Vec<u32>,
     namespaces: Arc<HashSet<Box<[u8]>>>,
     reverse: Arc<Reverse>,
-    pods: Arc<Vec<(IpAddr, Arc<str>)>>,
+    outside: Arc<Reverse>,
+    pods: Arc<Vec<PodAddress>>,
     servers: Vec<NameServer>,
+}
+
+/// An address of a living pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The pod's namespace.
+    pub namespace: Arc<str>,
+    /// It is its node's, and says nothing about who uses it.
+    pub of_node: bool,
 }
 
 /// A name server of the zone: a Service that selects this very server.
@@ -84,9 +96,33 @@ impl Index {
 
     /// Whether a living pod of the namespace, in lower case, has the address.
     pub fn has_pod(&self, namespace: &[u8], address: IpAddr) -> bool {
-        let start = self.pods.partition_point(|(of_pod, _)| *of_pod < address);
-        let pods = self.pods[start..].iter().take_while(|(of_pod, _)| *of_pod == address);
-        pods.into_iter().any(|(_, of_pod)| of_pod.as_bytes().eq_ignore_ascii_case(namespace))
+        self.pods_at(address).iter().any(|pod| pod.namespace.as_bytes().eq_ignore_ascii_case(namespace))
+    }
+
+    /// The namespace of the pods that have an address; `None` where it could be several, or where
+    /// the address is a node's.
+    pub fn sole_namespace(&self, address: IpAddr) -> Option<&Arc<str>> {
+        let (first, others) = self.pods_at(address).split_first()?;
+        let alone =
+            !first.of_node && others.iter().all(|pod| !pod.of_node && pod.namespace == first.namespace);
+        alone.then_some(&first.namespace)
+    }
+
+    /// The Services that are reached at an address from outside of the cluster.
+    pub fn owners_outside(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Entry>> {
+        self.outside.owners(address).iter().filter_map(|owner| self.entry(owner.slot))
+    }
+
+    /// Whether a visible Service has an outside address from `low` to `high`, both included.
+    pub fn has_owner_outside_within(&self, low: IpAddr, high: IpAddr) -> bool {
+        let owners = self.outside.range(low, high).iter();
+        owners.filter_map(|owner| self.entry(owner.slot)).any(|entry| entry.visible)
+    }
+
+    fn pods_at(&self, address: IpAddr) -> &[PodAddress] {
+        let start = self.pods.partition_point(|pod| pod.address < address);
+        let length = self.pods[start..].partition_point(|pod| pod.address == address);
+        &self.pods[start..start + length]
     }
 
     /// The Services that select this server.

@@ -25,7 +25,8 @@ const KINDS: [&str; 18] = [
     "HTTPS", "SVCB", "ANY", "other",
 ];
 const RCODES: [&str; 7] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other"];
-const PLUGINS: [&str; 4] = ["", "kubernetes", "cache", "forward"];
+const PLUGINS: [&str; 9] =
+    ["", "kubernetes", "cache", "forward", "k8s_external", "template", "hosts", "file", "whoami"];
 const WAYS: [(&str, &str); 4] = [("udp", "1"), ("udp", "2"), ("tcp", "1"), ("tcp", "2")];
 /// Upper bounds of durations: 0.25 ms, doubling.
 const DURATIONS: usize = 16;
@@ -135,6 +136,11 @@ impl Tally {
             Source::Kubernetes => 1,
             Source::Cache => 2,
             Source::Forward => 3,
+            Source::External => 4,
+            Source::Template => 5,
+            Source::Hosts => 6,
+            Source::File => 7,
+            Source::Whoami => 8,
         };
         add(&stripe.responses[plugin][rcode], 1);
         if sample.reply.dnssec {

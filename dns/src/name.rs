@@ -2,7 +2,7 @@
 
 mod text;
 
-pub use text::{BadName, parse, text};
+pub use text::{BadName, parse, reverse, text};
 
 use std::fmt;
 

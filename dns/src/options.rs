@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::name::Zone;
+use crate::selector::Selector;
 
 /// The time to live of answers where none is set, in seconds.
 pub const TTL_DEFAULT_S: u32 = 5;
@@ -32,6 +33,12 @@ pub struct Options {
     pub zonal: bool,
     /// Where names that do not exist are looked for elsewhere; `None` is nowhere.
     pub fallthrough: Option<Vec<Zone>>,
+    /// What the names of a `k8s_external` plugin beside it live, in seconds; `None` without one.
+    pub external_ttl_s: Option<u32>,
+    /// Only Services with these labels have names.
+    pub labels: Selector,
+    /// Only namespaces with these labels are visible.
+    pub namespace_labels: Selector,
     /// The addresses the server is reached at, which tell the zone's name servers. Loopback
     /// addresses do not count.
     pub local_ips: Vec<IpAddr>,
@@ -62,6 +69,9 @@ impl Options {
             endpoint_pod_names: false,
             zonal: false,
             fallthrough: None,
+            external_ttl_s: None,
+            labels: Selector::default(),
+            namespace_labels: Selector::default(),
             local_ips: Vec::new(),
         }
     }

@@ -25,6 +25,19 @@ pub enum Rcode {
 }
 
 impl Rcode {
+    /// The code of a name such as `NXDOMAIN`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text.to_ascii_uppercase().as_str() {
+            "NOERROR" => Self::NoError,
+            "FORMERR" => Self::FormErr,
+            "SERVFAIL" => Self::ServFail,
+            "NXDOMAIN" => Self::NxDomain,
+            "NOTIMP" => Self::NotImp,
+            "REFUSED" => Self::Refused,
+            _ => return None,
+        })
+    }
+
     /// All 12 bits of the code.
     pub fn code(self) -> u16 {
         match self {

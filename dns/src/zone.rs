@@ -12,9 +12,18 @@ mod address_name;
 mod answer;
 mod apex;
 mod chase;
+mod external;
 mod lookup;
 mod scribe;
 mod service;
+mod transfer;
 
+pub(crate) use answer::zone_of;
 pub use answer::{Outcome, Request, Resolved, answer};
 pub use lookup::{Found, PortLabels, Zonal, find};
+
+pub use transfer::transfer;
+
+pub(crate) use address_name::address_of;
+pub(crate) use chase::complete;
+pub(crate) use external::answer as external;

@@ -63,8 +63,9 @@ fn the_stock_corefile_works_unchanged() {
 
 #[test]
 fn errors_name_the_line_and_the_plugin() {
-    let plugins = "bind, bufsize, cache, errors, forward, health, kubernetes, loadbalance, log, loop, prometheus, \
-                   ready and reload";
+    let plugins = "acl, autopath, bind, bufsize, cache, errors, file, forward, health, hosts, k8s_external, kubernetes, \
+                   loadbalance, log, loop, minimal, prometheus, ready, reload, rewrite, template, trace, transfer and \
+                   whoami";
     check(
         "errors\nfrobnicate",
         &format!("line 3: frobnicate: there is no plugin \"frobnicate\" here (there are {plugins})"),
@@ -72,7 +73,7 @@ fn errors_name_the_line_and_the_plugin() {
     check(
         "kubernetes cluster.local {\n endpoint http://a\n}",
         "line 3: kubernetes: there is no option \"endpoint\" (there are endpoint_pod_names, fallthrough, ignore, \
-         namespaces, noendpoints, pods, ttl and zonal)",
+         labels, namespace_labels, namespaces, noendpoints, pods, ttl and zonal)",
     );
     check(
         "kubernetes cluster.local {\n ttl 3601\n}",
@@ -92,6 +93,16 @@ fn errors_name_the_line_and_the_plugin() {
         "cache 30 {\n keepttl\n}",
         "line 3: cache: there is no option \"keepttl\" (there are denial, disable, serve_stale DURATION, servfail DURATION and success)",
     );
+    check(
+        "acl {\n permit\n}",
+        "line 3: acl: there is no option \"permit\" (there are allow, block, drop and filter)",
+    );
+    check(
+        "rewrite name regex ( x",
+        "line 2: rewrite: \"(\" is not a pattern: regex parse error:\n    (\n    ^\nerror: unclosed group",
+    );
+    check("k8s_external example.com", "line 2: k8s_external: it needs the kubernetes plugin beside it");
+    check("transfer", "line 2: transfer: it takes a block with `to` and who may have the zones, or *");
     check("bufsize 100", "line 2: bufsize: \"100\" is not a number from 512 to 4096");
     check("errors\nerrors", "line 3: errors: it is there already in this server block");
     check("errors {", "line 3: a `}` is missing at the end");

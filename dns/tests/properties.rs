@@ -174,7 +174,7 @@ impl Server {
         message.extend_from_slice(&kind.to_be_bytes());
         message.extend_from_slice(&[0, 1]);
         let resolved = Some(&seaway_dns::zone::Resolved::Nobody);
-        let context = Context { transport: Transport::Tcp, port: 53, turn: 0, resolved, now: Instant::now() };
+        let context = Context { resolved, ..Context::new(Transport::Tcp, 53, Instant::now()) };
         let mut out = Vec::new();
         assert!(
             matches!(self.engine.step(&message, context, &mut out), Step::Reply(_)),
@@ -230,7 +230,7 @@ proptest! {
     #[test]
     fn no_message_makes_it_panic(message in prop::collection::vec(any::<u8>(), 0..80)) {
         let server = Server::new();
-        let context = Context { transport: Transport::Udp, port: 53, turn: 0, resolved: None, now: Instant::now() };
+        let context = Context::new(Transport::Udp, 53, Instant::now());
         let mut out = Vec::new();
         if let Step::Reply(_) = server.engine.step(&message, context, &mut out) {
             prop_assert_eq!(&out[..2], &message[..2]);
@@ -245,7 +245,7 @@ proptest! {
         message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 4, 0, 3, 0, 0]);
         let at = at % message.len();
         message[at] = octet;
-        let context = Context { transport: Transport::Udp, port: 53, turn: 0, resolved: None, now: Instant::now() };
+        let context = Context::new(Transport::Udp, 53, Instant::now());
         let mut out = Vec::new();
         if let Step::Reply(_) = server.engine.step(&message, context, &mut out) {
             prop_assert!(Message::from_vec(&out).is_ok());

@@ -50,8 +50,7 @@ fn check(options: &str, front: &str, kind: u16, expected: (u16, usize)) {
     message.extend_from_slice(&name::parse(&format!("{front}.t.svc.cluster.local.")).unwrap());
     message.extend_from_slice(&kind.to_be_bytes());
     message.extend_from_slice(&[0, 1]);
-    let context =
-        Context { transport: Transport::Udp, port: 53, turn: 0, resolved: None, now: Instant::now() };
+    let context = Context::new(Transport::Udp, 53, Instant::now());
     let mut out = Vec::new();
     assert!(matches!(engine.step(&message, context, &mut out), Step::Reply(_)));
     let answer = Message::from_vec(&out).unwrap();

@@ -2,104 +2,80 @@
 
 mod capacity;
 mod dataplane;
+mod interfaces;
+mod options;
 mod report;
+mod servers;
+mod told;
+mod traffic;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::Args as ClapArgs;
-use seaway_cluster::manifests::{self, FollowOptions, Update};
+use seaway_cluster::Update;
+use seaway_cluster::source::Wants;
 use seaway_dataplane::attach;
+use seaway_dataplane::links::{self, Links};
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::sync::Event;
-use tokio::signal::unix::{SignalKind, signal};
+use seaway_dataplane::{netns, reserve};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::Usage;
 use crate::logging;
 use crate::node::{self, Places};
+use interfaces::Interfaces;
+use told::Told;
 
-/// `seaway agent`
-#[derive(Clone, Debug, ClapArgs)]
-pub(crate) struct Args {
-    /// Follow the Kubernetes manifests in this folder: Services, EndpointSlices, Endpoints, Pods and Nodes.
-    #[arg(long, value_name = "DIR", env = "SEAWAY_MANIFESTS")]
-    manifests: Option<PathBuf>,
-    /// Translate packets that arrive on this interface (repeatable).
-    #[arg(long = "interface", value_name = "IF", env = "SEAWAY_INTERFACES", value_delimiter = ',')]
-    interfaces: Vec<String>,
-    /// Translate connects of processes in this cgroup (version 2) and below.
-    #[arg(long, value_name = "PATH", env = "SEAWAY_CGROUP")]
-    cgroup: Option<PathBuf>,
-    /// This node's name in the manifests (default: the host name).
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    node_name: Option<String>,
-    #[command(flatten)]
-    places: Places,
-    /// Take everything out of the kernel: at once without a source, else when the agent ends.
-    #[arg(long)]
-    cleanup: bool,
-    #[command(flatten)]
-    capacity: capacity::Args,
-    #[command(flatten)]
-    log: logging::Args,
-}
+pub(crate) use options::Args;
 
 /// How often the maps are compared with what they should hold.
 const AUDIT_EVERY: Duration = Duration::from_mins(1);
+/// How often it is looked whether an interface of a pattern came or went.
+const INTERFACES_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs until a signal ends it.
-pub(crate) fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     logging::start(&args.log).context("--log")?;
-    if args.manifests.is_none() && !args.cleanup {
-        bail!(Usage("there is no source of facts: give --manifests DIR"));
-    }
-    if args.manifests.is_some() && args.interfaces.is_empty() && args.cgroup.is_none() {
+    let clean_up_only = args.cleanup && !args.facts.named();
+    if !clean_up_only && args.interfaces.is_empty() && args.cgroup.is_none() {
         bail!(Usage("there is nothing to attach to: give --interface IF, --cgroup PATH, or both"));
     }
     let probe = Probe::run()?;
-    let Some(folder) = args.manifests.clone() else {
+    if clean_up_only {
         return clean_up(&args.places);
-    };
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(args, &folder, probe))
+    runtime.block_on(serve(args, probe))
 }
 
-/// The loop: facts, retries and audits in; maps and the status file out.
-async fn serve(args: Args, folder: &Path, probe: Probe) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut source = manifests::follow(folder, FollowOptions::default())?;
-    attach::check(&args.interfaces, args.cgroup.as_deref())?;
+/// Up to the first facts, then the loop, then the end.
+async fn serve(args: &Args, probe: Probe) -> Result<()> {
+    let mut ends = Ends::new()?;
+    let node = node::name(args.node_name.as_deref());
+    let interfaces = Interfaces::parse(&args.interfaces)?;
+    attach::check(interfaces.named(), args.cgroup.as_deref())?;
     let pins = Pins::take(&args.places.pin_dir)?;
-    let mut audit = interval(AUDIT_EVERY);
-    audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    audit.tick().await;
-    let started = Instant::now();
-    let mut agent =
-        dataplane::Agent::load(&args, probe, &pins, node::name(args.node_name.as_deref()), folder)?;
-    let mut event = take_facts(&mut source, &mut agent);
-    loop {
-        let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let retry_in = agent.handle(event, now_ms)?;
-        let retry_at = tokio::time::Instant::now() + retry_in.unwrap_or(Duration::MAX / 4);
-        event = tokio::select! {
-            changed = source.changed() => match changed {
-                Ok(()) => take_facts(&mut source, &mut agent),
-                Err(_) => bail!("the manifest folder is no longer followed"),
-            },
-            () = sleep_until(retry_at), if retry_in.is_some() => Event::Retry,
-            _ = audit.tick() => Event::Audit,
-            _ = terminate.recv() => Event::Stop,
-            _ = interrupt.recv() => Event::Stop,
-        };
-        if matches!(event, Event::Stop) {
-            break;
-        }
+    let pods = Interfaces::parse(&args.traffic.pod_interfaces)?;
+    attach::check(pods.named(), None)?;
+    let links = links::follow().await?;
+    let site = args.traffic.site(&node, netns::cookie()?)?;
+    reserve_ports(args);
+    let told = Told::new(&pins.maps());
+    servers::start(&args.servers, &told).await?;
+    let mut agent = dataplane::Agent::load(args, probe, &pins, site, [interfaces, pods], told)?;
+    agent.start_on(&links.borrow());
+    let wants = Wants::proxy(node);
+    let source = tokio::select! {
+        source = args.facts.follow(&wants) => Some(source?),
+        () = ends.wait() => None,
+    };
+    if let Some(source) = source {
+        follow(&mut agent, source, links, &mut ends).await?;
     }
     agent.stop();
     if args.cleanup {
@@ -111,9 +87,95 @@ async fn serve(args: Args, folder: &Path, probe: Probe) -> Result<()> {
     Ok(())
 }
 
+/// The loop: facts, retries and audits in; maps and the status file out.
+async fn follow(
+    agent: &mut dataplane::Agent,
+    mut source: watch::Receiver<Update>,
+    mut links: watch::Receiver<Arc<Links>>,
+    ends: &mut Ends,
+) -> Result<()> {
+    let mut audit = every(AUDIT_EVERY).await;
+    let mut interfaces = every(INTERFACES_EVERY).await;
+    let started = Instant::now();
+    let mut event = Some(take_facts(&mut source, agent));
+    let mut retry_in = None;
+    loop {
+        if let Some(event) = event {
+            let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            retry_in = agent.handle(event, now_ms)?;
+        }
+        let retry_at = tokio::time::Instant::now() + retry_in.unwrap_or(Duration::MAX / 4);
+        event = tokio::select! {
+            changed = source.changed() => match changed {
+                Ok(()) => Some(take_facts(&mut source, agent)),
+                Err(_) => bail!("the source of facts is no longer followed"),
+            },
+            Ok(()) = links.changed() => {
+                let now = Arc::clone(&links.borrow_and_update());
+                if agent.interfaces_may_grow() {
+                    agent.look_for_interfaces()?;
+                }
+                agent.note_links(&now)
+            }
+            () = sleep_until(retry_at), if retry_in.is_some() => Some(Event::Retry),
+            _ = audit.tick() => Some(Event::Audit),
+            _ = interfaces.tick(), if agent.interfaces_may_grow() => {
+                agent.look_for_interfaces()?;
+                None
+            }
+            () = agent.status_due() => {
+                agent.write_status();
+                None
+            }
+            () = ends.wait() => return Ok(()),
+        };
+    }
+}
+
+/// Local programs must not be given the ports that masqueraded packets use.
+fn reserve_ports(args: &Args) {
+    let ports = args.traffic.snat_ports();
+    match reserve::ports(ports.first, ports.last) {
+        Ok(true) => tracing::info!(?ports, "added to net.ipv4.ip_local_reserved_ports"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(
+            ?ports,
+            %error,
+            "local programs may take the ports of --snat-ports: add them to net.ipv4.ip_local_reserved_ports"
+        ),
+    }
+}
+
+/// The signals that end the agent.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    fn new() -> Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A timer whose first tick is a period away.
+async fn every(period: Duration) -> tokio::time::Interval {
+    let mut timer = interval(period);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer.tick().await;
+    timer
+}
+
 fn take_facts(source: &mut watch::Receiver<Update>, agent: &mut dataplane::Agent) -> Event {
     let update = source.borrow_and_update().clone();
-    agent.note_source(&update.warnings);
+    agent.note_source(&update);
     Event::Facts(Arc::clone(&update.snapshot))
 }
 

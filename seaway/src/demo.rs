@@ -11,6 +11,7 @@
 
 mod interrupt;
 mod manifests;
+mod names;
 mod outcome;
 mod requirements;
 mod screen;
@@ -78,6 +79,9 @@ fn tell(args: &Args) -> anyhow::Result<Outcome> {
     screen.stage(&site.describe());
     screen.stage(&site.start_agent(&interrupt)?);
 
+    let resolution = site.resolve(&interrupt)?;
+    screen.stage(&resolution.describe());
+
     let mut paths = Vec::new();
     for path in Path::ALL {
         let result = traffic::send(&site, path, args, &screen, &interrupt)?;
@@ -90,7 +94,7 @@ fn tell(args: &Args) -> anyhow::Result<Outcome> {
     drop(site);
     interrupt.check()?;
     screen.stage("removed namespaces, cgroup, pins and files again");
-    let outcome = Outcome { paths, after_removal };
+    let outcome = Outcome { resolution, paths, after_removal };
     screen.conclude(&outcome)?;
     Ok(outcome)
 }

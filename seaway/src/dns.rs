@@ -1,5 +1,6 @@
 //! `seaway dns`: the names of the cluster, configured by a Corefile.
 
+mod query;
 mod reload;
 
 use std::path::PathBuf;
@@ -42,12 +43,19 @@ enum Command {
         /// The Corefile.
         file: PathBuf,
     },
+    /// Answer one query, and tell which rule and which objects the answer comes from.
+    Query(query::Args),
 }
 
 /// Runs until a signal ends it.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(Command::Check { file }) = &args.command {
-        return check(file.clone());
+    match &args.command {
+        Some(Command::Check { file }) => return check(file.clone()),
+        Some(Command::Query(args)) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            return runtime.context("cannot start the runtime")?.block_on(query::run(args));
+        }
+        None => {}
     }
     logging::start(&args.log).context("--log")?;
     let (Some(corefile), Some(folder)) = (&args.corefile, &args.manifests) else {
@@ -68,7 +76,7 @@ async fn serve(corefile: PathBuf, folder: PathBuf, options: ServerOptions) -> Re
     let mut configuration = Configuration::read(corefile)?;
     let listeners = Listener::of(configuration.blocks())?;
     let service = Service::new(configuration.engine());
-    let mut facts = Facts { updates: facts, reported: Vec::new() };
+    let mut facts = Facts { updates: facts, reported: Arc::default() };
     configuration.feed(&service, &facts.take());
     let server = Server::start(&service, &listeners, options)?;
     for address in server.addresses() {
@@ -104,7 +112,7 @@ async fn serve(corefile: PathBuf, folder: PathBuf, options: ServerOptions) -> Re
 /// The facts, with their warnings told once.
 struct Facts {
     updates: watch::Receiver<Update>,
-    reported: Vec<seaway_cluster::Warning>,
+    reported: Arc<[seaway_cluster::Warning]>,
 }
 
 impl Facts {
@@ -113,7 +121,7 @@ impl Facts {
         for warning in update.warnings.iter().filter(|warning| !self.reported.contains(warning)) {
             tracing::warn!("{warning}");
         }
-        self.reported.clone_from(&update.warnings);
+        self.reported = Arc::clone(&update.warnings);
         update
     }
 
@@ -139,6 +147,9 @@ fn check(file: PathBuf) -> Result<()> {
         if let Some(cache) = &block.cache {
             println!("  kept       answers from elsewhere, {} s at most", cache.success.max_s);
         }
+        for line in others(block) {
+            println!("  {line}");
+        }
         let pages = [
             ("health", block.health.map(|health| health.address)),
             ("ready", block.ready),
@@ -149,6 +160,29 @@ fn check(file: PathBuf) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the other plugins of a block know or do.
+fn others(block: &Block) -> Vec<String> {
+    let names = |zones: &[seaway_dns::name::Zone]| {
+        zones.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let mut lines = Vec::new();
+    lines.extend(block.external.as_ref().map(|external| format!("outside    {}", names(&external.zones))));
+    lines.extend(
+        block.autopath.as_ref().map(|autopath| format!("searched   {} for pods", names(&autopath.zones))),
+    );
+    lines.extend(block.files.iter().map(|file| format!("file       {}", file.origin)));
+    lines.extend(block.hosts.as_ref().map(|hosts| format!("hosts      {} names", hosts.len())));
+    lines.extend(block.template.iter().map(|template| format!("template   {}", names(&template.zones))));
+    lines.extend(block.transfer.iter().map(|transfer| format!("transfer   {}", names(&transfer.zones))));
+    if !block.rewrite.is_empty() {
+        lines.push(format!("rewritten  by {} rules", block.rewrite.len()));
+    }
+    if !block.acl.is_empty() {
+        lines.push(format!("barred     by {} lists", block.acl.len()));
+    }
+    lines
 }
 
 fn place(block: &Block) -> String {

@@ -47,7 +47,8 @@ enum Transport {
 /// Explains from the facts, which need no kernel and no rights.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let running = Status::read(&args.places.run_dir).ok();
-    let folder = args.manifests.clone().or_else(|| running.as_ref().map(|status| status.manifests.clone()));
+    let folder =
+        args.manifests.clone().or_else(|| running.as_ref().and_then(|status| status.manifests.clone()));
     let folder = folder.context("no agent runs here to ask for its manifests: give --manifests DIR")?;
     let known = args.node_name.as_deref().or(running.as_ref().map(|status| status.node.as_str()));
     let folder = ManifestDir::open(folder)?;
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Transport::Udp => Protocol::Udp,
         Transport::Sctp => Protocol::Sctp,
     };
-    let explanation = explain(snapshot, &node::name(known), args.client, args.vip, protocol)?;
+    let explanation = explain(snapshot, node::name(known).as_str(), args.client, args.vip, protocol)?;
     match args.output {
         Output::Json => table::say(&serde_json::to_string_pretty(&explanation)?),
         Output::Text => table::say(&text(&explanation)),

@@ -4,10 +4,12 @@
 
 mod agent;
 mod apf;
+mod config;
 mod demo;
 mod dns;
 mod dump;
 mod explain;
+mod facts;
 mod logging;
 mod node;
 mod status;
@@ -15,7 +17,7 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use seaway_dataplane::probe;
 
 /// A node agent for Kubernetes: Services by eBPF, and flow control for API servers.
@@ -58,8 +60,14 @@ const WRONG_USAGE: u8 = 2;
 const KERNEL_LACKS: u8 = 3;
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Agent(args) => finish(agent::run(*args)),
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let command = match config::with_file(Arguments::command(), &arguments) {
+        Ok(command) => command,
+        Err(error) => return finish(Err(error)),
+    };
+    let parsed = Arguments::from_arg_matches(&command.get_matches_from(arguments));
+    match parsed.unwrap_or_else(|error| error.exit()).command {
+        Command::Agent(args) => finish(agent::run(&args)),
         Command::Apf(args) => finish(apf::run(args)),
         Command::Demo(args) => demo::run(&args),
         Command::Dns(args) => finish(dns::run(&args)),
@@ -89,8 +97,6 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

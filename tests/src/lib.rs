@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agreement;
+pub mod api_objects;
 pub mod call;
 pub mod damage;
 pub mod facts;

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    io::{Read, Write},
     net::{IpAddr, SocketAddr},
 };
 
-use seaway_harness::{Agent, AgentSetup, launcher};
+use seaway_harness::{Agent, AgentSetup, ApiBehaviour, ApiServer, launcher};
 use seaway_lab::{
     Namespace, Server, Topology, echo,
     echo::{Listener, Protocol},
@@ -92,6 +93,35 @@ impl Network {
     /// Starts an agent on the node and waits until it is ready.
     pub fn start(&self) -> Agent {
         self.setup.start(self.topology.node.namespace())
+    }
+
+    /// An API server within reach of the node's agent, which will follow it.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub fn api_server(&mut self) -> ApiServer {
+        let bind = || std::net::TcpListener::bind("127.0.0.1:0");
+        let listener = self.topology.node.namespace().run(bind).expect("the node's namespace");
+        let server = ApiServer::serve(listener.expect("a port"), ApiBehaviour::default());
+        self.setup.follow(&server);
+        server
+    }
+
+    /// What the node answers to a GET over HTTP: status and body; none when nothing listens.
+    ///
+    /// # Panics
+    /// When the node's namespace cannot be entered.
+    pub fn get(&self, port: u16, path: &str) -> Option<(u16, String)> {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        let text = self.topology.node.namespace().run(ask).expect("the node's namespace").ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
     /// A process that asks questions by way of `path`.

@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ebpf;
+mod image;
 mod lint;
 mod test;
 #[cfg(test)]
@@ -15,8 +17,12 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
+    /// Benchmarks beside other programs.
+    Bench(bench::Args),
     /// Rebuild the eBPF objects from their sources (needs nightly and bpf-linker).
     Ebpf(ebpf::Args),
+    /// Build the container image and print its size (needs podman or docker).
+    Image,
     /// Formatting and clippy, as CI runs them.
     Lint,
     /// All tests; says how many were skipped for want of root or a kernel feature.
@@ -25,7 +31,9 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
+        Task::Bench(args) => bench::run(&args),
         Task::Ebpf(args) => ebpf::run(&args),
+        Task::Image => image::run(),
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),
     }

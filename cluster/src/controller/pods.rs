@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Node, ObjectName, Pod, Service, ServicePort,
-    Snapshot, TargetPort, TrafficDistribution,
+    AddressFamily, Endpoint, EndpointPort, EndpointSlice, FactMap, Hints, Node, ObjectName, Pod, Service,
+    ServicePort, Snapshot, TargetPort, TrafficDistribution,
 };
 
 /// The Pods that can be endpoints, by namespace, and the Nodes they run on.
 pub(super) struct PodIndex<'a> {
     by_namespace: BTreeMap<&'a str, Vec<&'a Pod>>,
-    nodes: &'a BTreeMap<Arc<str>, Arc<Node>>,
+    nodes: &'a FactMap<Arc<str>, Arc<Node>>,
 }
 
 impl<'a> PodIndex<'a> {

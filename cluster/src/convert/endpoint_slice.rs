@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::discovery::v1 as discoveryv1;
+use crate::api;
 
 use super::subject::{Subject, has_label};
 use super::{HEADLESS_LABEL, SERVICE_NAME_LABEL, some_name};
@@ -14,7 +14,7 @@ use crate::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Kind, S
 /// # Errors
 /// The warning for a slice that the API server would refuse: it is left out.
 pub fn endpoint_slice(
-    object: &discoveryv1::EndpointSlice,
+    object: &api::EndpointSlice,
     notes: &mut Vec<Warning>,
 ) -> Result<Option<EndpointSlice>, Warning> {
     let (subject, name) = Subject::namespaced(Kind::EndpointSlice, &object.metadata)?;
@@ -54,7 +54,7 @@ pub fn endpoint_slice(
 
 /// Entries without a name or a number are no ports to a proxy (kube-proxy
 /// `standardEndpointInfo`).
-fn ports(subject: &Subject, objects: &[discoveryv1::EndpointPort]) -> Result<Vec<EndpointPort>, Warning> {
+fn ports(subject: &Subject, objects: &[api::EndpointPort]) -> Result<Vec<EndpointPort>, Warning> {
     let mut ports = Vec::with_capacity(objects.len());
     for (index, object) in objects.iter().enumerate() {
         let field = format!("ports[{index}]");
@@ -67,7 +67,7 @@ fn ports(subject: &Subject, objects: &[discoveryv1::EndpointPort]) -> Result<Vec
     Ok(ports)
 }
 
-fn endpoint(object: &discoveryv1::Endpoint, family: AddressFamily) -> Result<Endpoint, String> {
+fn endpoint(object: &api::Endpoint, family: AddressFamily) -> Result<Endpoint, String> {
     let Some(text) = object.addresses.first() else {
         return Err("there is no address".to_owned());
     };
@@ -90,7 +90,7 @@ fn endpoint(object: &discoveryv1::Endpoint, family: AddressFamily) -> Result<End
     })
 }
 
-fn hints(object: &discoveryv1::EndpointHints) -> Hints {
+fn hints(object: &api::EndpointHints) -> Hints {
     let zones = object.for_zones.iter().flatten().map(|zone| zone.name.as_str().into());
     let nodes = object.for_nodes.iter().flatten().map(|node| node.name.as_str().into());
     Hints { zones: zones.collect(), nodes: nodes.collect() }

@@ -1,7 +1,7 @@
 //! Endpoints, the predecessor of EndpointSlice, as the slices that a cluster would mirror them to.
 
-use k8s_openapi::api::core::v1 as corev1;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use crate::api;
+use crate::api::Metadata;
 
 use super::subject::{Subject, has_label};
 use super::{HEADLESS_LABEL, some_name};
@@ -21,7 +21,7 @@ const LEADER_ANNOTATION: &str = "control-plane.alpha.kubernetes.io/leader";
 /// # Errors
 /// The warning for an object that the API server would refuse: it is left out.
 pub fn endpoints(
-    object: &corev1::Endpoints,
+    object: &api::Endpoints,
     notes: &mut Vec<Warning>,
 ) -> Result<(ObjectName, Vec<EndpointSlice>), Warning> {
     let (subject, name) = Subject::namespaced(Kind::Endpoints, &object.metadata)?;
@@ -52,18 +52,14 @@ pub fn endpoints(
     Ok((name, slices))
 }
 
-fn is_unmirrored(metadata: &ObjectMeta) -> bool {
+fn is_unmirrored(metadata: &Metadata) -> bool {
     let skipped = metadata.labels.as_ref().and_then(|labels| labels.get(SKIP_MIRROR_LABEL));
     let annotations = metadata.annotations.as_ref();
     skipped.is_some_and(|value| value == "true")
         || annotations.is_some_and(|annotations| annotations.contains_key(LEADER_ANNOTATION))
 }
 
-fn ports(
-    subject: &Subject,
-    subset: &str,
-    objects: &[corev1::EndpointPort],
-) -> Result<Vec<EndpointPort>, Warning> {
+fn ports(subject: &Subject, subset: &str, objects: &[api::SubsetPort]) -> Result<Vec<EndpointPort>, Warning> {
     let mut ports = Vec::with_capacity(objects.len());
     for (index, object) in objects.iter().enumerate() {
         let field = format!("{subset}.ports[{index}]");
@@ -79,7 +75,7 @@ fn ports(
 fn subset_endpoints(
     subject: &Subject,
     subset: &str,
-    object: &corev1::EndpointSubset,
+    object: &api::EndpointSubset,
     notes: &mut Vec<Warning>,
 ) -> Vec<Endpoint> {
     let lists = [

@@ -1,6 +1,6 @@
 //! Namespaces.
 
-use k8s_openapi::api::core::v1 as corev1;
+use crate::api;
 
 use super::subject::{Subject, shared_map};
 use crate::{Kind, Namespace, Warning};
@@ -9,7 +9,7 @@ use crate::{Kind, Namespace, Warning};
 ///
 /// # Errors
 /// The warning for a Namespace without a name: it is left out.
-pub fn namespace(object: &corev1::Namespace) -> Result<Namespace, Warning> {
+pub fn namespace(object: &api::Namespace) -> Result<Namespace, Warning> {
     let (_, name) = Subject::cluster_wide(Kind::Namespace, &object.metadata)?;
     Ok(Namespace { name, labels: shared_map(object.metadata.labels.as_ref()) })
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1 as corev1;
+use crate::api;
 
 use super::subject::Subject;
 use super::{ZONE_LABEL, some_name};
@@ -13,7 +13,7 @@ use crate::{Kind, Node, Taint, Warning};
 ///
 /// # Errors
 /// The warning for a Node without a name: it is left out.
-pub fn node(object: &corev1::Node, notes: &mut Vec<Warning>) -> Result<Node, Warning> {
+pub fn node(object: &api::Node, notes: &mut Vec<Warning>) -> Result<Node, Warning> {
     let (subject, name) = Subject::cluster_wide(Kind::Node, &object.metadata)?;
     let spec = object.spec.as_ref();
     let taints = spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
@@ -28,11 +28,7 @@ pub fn node(object: &corev1::Node, notes: &mut Vec<Warning>) -> Result<Node, War
     })
 }
 
-fn addresses(
-    subject: &Subject,
-    status: Option<&corev1::NodeStatus>,
-    notes: &mut Vec<Warning>,
-) -> Vec<IpAddr> {
+fn addresses(subject: &Subject, status: Option<&api::NodeStatus>, notes: &mut Vec<Warning>) -> Vec<IpAddr> {
     let entries = status.and_then(|status| status.addresses.as_deref()).unwrap_or_default();
     let of_type = |wanted: &'static str| {
         let indexed = entries.iter().enumerate().filter(move |(_, entry)| entry.type_ == wanted);
@@ -41,11 +37,7 @@ fn addresses(
     subject.addresses(of_type("InternalIP").chain(of_type("ExternalIP")), notes)
 }
 
-fn pod_cidrs(
-    subject: &Subject,
-    spec: Option<&corev1::NodeSpec>,
-    notes: &mut Vec<Warning>,
-) -> Vec<ipnet::IpNet> {
+fn pod_cidrs(subject: &Subject, spec: Option<&api::NodeSpec>, notes: &mut Vec<Warning>) -> Vec<ipnet::IpNet> {
     let listed = spec.and_then(|spec| spec.pod_cidrs.as_deref()).unwrap_or_default();
     let single = spec.and_then(|spec| spec.pod_cidr.as_ref()).filter(|text| !text.is_empty());
     let single = single.filter(|_| listed.is_empty());

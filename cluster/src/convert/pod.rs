@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1 as corev1;
+use crate::api;
 
 use super::some_name;
 use super::subject::{Subject, shared_map};
@@ -13,9 +13,9 @@ use crate::{Kind, Pod, PodPort, Warning};
 ///
 /// # Errors
 /// The warning for a Pod that the API server would refuse: it is left out.
-pub fn pod(object: &corev1::Pod, notes: &mut Vec<Warning>) -> Result<Pod, Warning> {
+pub fn pod(object: &api::Pod, notes: &mut Vec<Warning>) -> Result<Pod, Warning> {
     let (subject, name) = Subject::namespaced(Kind::Pod, &object.metadata)?;
-    let default_spec = corev1::PodSpec::default();
+    let default_spec = api::PodSpec::default();
     let spec = object.spec.as_ref().unwrap_or(&default_spec);
     let status = object.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref());
@@ -35,7 +35,7 @@ pub fn pod(object: &corev1::Pod, notes: &mut Vec<Warning>) -> Result<Pod, Warnin
     })
 }
 
-fn addresses(subject: &Subject, status: Option<&corev1::PodStatus>, notes: &mut Vec<Warning>) -> Vec<IpAddr> {
+fn addresses(subject: &Subject, status: Option<&api::PodStatus>, notes: &mut Vec<Warning>) -> Vec<IpAddr> {
     let listed = status.and_then(|status| status.pod_ips.as_deref()).unwrap_or_default();
     let single = status.and_then(|status| status.pod_ip.as_deref()).filter(|text| !text.is_empty());
     let single = single.filter(|_| listed.is_empty());
@@ -46,7 +46,7 @@ fn addresses(subject: &Subject, status: Option<&corev1::PodStatus>, notes: &mut 
 
 /// Ports of the containers, then those of sidecars, in the order in which a named target port is
 /// looked up.
-fn ports(subject: &Subject, spec: &corev1::PodSpec) -> Result<Vec<PodPort>, Warning> {
+fn ports(subject: &Subject, spec: &api::PodSpec) -> Result<Vec<PodPort>, Warning> {
     let containers = ("containers", spec.containers.as_slice());
     let init_containers = ("initContainers", spec.init_containers.as_deref().unwrap_or_default());
     let mut ports = Vec::new();
@@ -64,7 +64,7 @@ fn ports(subject: &Subject, spec: &corev1::PodSpec) -> Result<Vec<PodPort>, Warn
     Ok(ports)
 }
 
-fn pod_port(subject: &Subject, field: &str, object: &corev1::ContainerPort) -> Result<PodPort, Warning> {
+fn pod_port(subject: &Subject, field: &str, object: &api::ContainerPort) -> Result<PodPort, Warning> {
     let host_ip = match object.host_ip.as_deref().unwrap_or_default() {
         "" => None,
         text => Some(parse_ip(text).ok_or_else(|| {

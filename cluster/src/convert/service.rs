@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1 as corev1;
+use crate::api;
 
-use super::service_address::{cluster_ips, external_ips, ingress_ips, is_headless, source_ranges};
+use super::service_address::{cluster_ips, external_ips, ingress, ingress_ips, is_headless, source_ranges};
 use super::service_port::service_ports;
 use super::subject::{Subject, has_label, shared_map};
 use crate::{Kind, Service, ServiceType, SessionAffinity, TrafficDistribution, TrafficPolicy, Warning};
@@ -22,9 +22,9 @@ const AFFINITY_MAX_S: i32 = 86_400;
 ///
 /// # Errors
 /// The warning for a Service that the API server would refuse: it is left out.
-pub fn service(object: &corev1::Service, notes: &mut Vec<Warning>) -> Result<Service, Warning> {
+pub fn service(object: &api::Service, notes: &mut Vec<Warning>) -> Result<Service, Warning> {
     let (subject, name) = Subject::namespaced(Kind::Service, &object.metadata)?;
-    let default_spec = corev1::ServiceSpec::default();
+    let default_spec = api::ServiceSpec::default();
     let spec = object.spec.as_ref().unwrap_or(&default_spec);
     let kind = service_type(&subject, spec)?;
     let alias = matches!(kind, ServiceType::ExternalName(_));
@@ -37,6 +37,7 @@ pub fn service(object: &corev1::Service, notes: &mut Vec<Warning>) -> Result<Ser
         headless,
         external_ips: external_ips(&subject, spec, notes),
         load_balancer_ips: ingress_ips(&subject, object.status.as_ref(), notes),
+        ingress: ingress(object.status.as_ref()),
         source_ranges: source_ranges(&subject, spec, notes),
         ports: service_ports(&subject, spec.ports.as_deref().unwrap_or_default())?,
         selector: if alias { BTreeMap::new() } else { shared_map(spec.selector.as_ref()) },
@@ -56,11 +57,12 @@ pub fn service(object: &corev1::Service, notes: &mut Vec<Warning>) -> Result<Ser
             .port_or_none("spec.healthCheckNodePort", spec.health_check_node_port)?,
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
         foreign_proxy: has_label(&object.metadata, PROXY_NAME_LABEL),
+        labels: shared_map(object.metadata.labels.as_ref()),
         annotations: own_annotations(annotations),
     })
 }
 
-fn service_type(subject: &Subject, spec: &corev1::ServiceSpec) -> Result<ServiceType, Warning> {
+fn service_type(subject: &Subject, spec: &api::ServiceSpec) -> Result<ServiceType, Warning> {
     match spec.type_.as_deref().unwrap_or_default() {
         "" | "ClusterIP" => Ok(ServiceType::ClusterIp),
         "NodePort" => Ok(ServiceType::NodePort),
@@ -73,7 +75,7 @@ fn service_type(subject: &Subject, spec: &corev1::ServiceSpec) -> Result<Service
     }
 }
 
-fn affinity(subject: &Subject, spec: &corev1::ServiceSpec) -> Result<SessionAffinity, Warning> {
+fn affinity(subject: &Subject, spec: &api::ServiceSpec) -> Result<SessionAffinity, Warning> {
     match spec.session_affinity.as_deref().unwrap_or_default() {
         "" | "None" => return Ok(SessionAffinity::None),
         "ClientIP" => {}
@@ -106,7 +108,7 @@ fn policy(subject: &Subject, field: &str, value: Option<&str>) -> Result<Traffic
 /// The annotation comes first: while it is set, the slice controller ignores the field (KEP-4444).
 fn distribution(
     subject: &Subject,
-    spec: &corev1::ServiceSpec,
+    spec: &api::ServiceSpec,
     annotations: Option<&BTreeMap<String, String>>,
     notes: &mut Vec<Warning>,
 ) -> Option<TrafficDistribution> {

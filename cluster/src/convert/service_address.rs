@@ -2,23 +2,23 @@
 
 use std::net::IpAddr;
 
+use crate::api;
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1 as corev1;
 
 use super::subject::Subject;
 use crate::address::{parse_ip, parse_range};
-use crate::{AddressFamily, Warning};
+use crate::{AddressFamily, Ingress, Warning};
 
 /// The value of `spec.clusterIP` of a headless Service.
 pub(crate) const NO_CLUSTER_IP: &str = "None";
 
 /// Whether `spec.clusterIP` says that the Service has no virtual address.
-pub(super) fn is_headless(spec: &corev1::ServiceSpec) -> bool {
+pub(super) fn is_headless(spec: &api::ServiceSpec) -> bool {
     cluster_ip_texts(spec).first() == Some(&NO_CLUSTER_IP)
 }
 
 /// `clusterIPs`, or what `clusterIP` says where the list is absent.
-pub(crate) fn cluster_ip_texts(spec: &corev1::ServiceSpec) -> Vec<&str> {
+pub(crate) fn cluster_ip_texts(spec: &api::ServiceSpec) -> Vec<&str> {
     let listed = spec.cluster_ips.as_deref().unwrap_or_default();
     if listed.is_empty() {
         spec.cluster_ip.as_deref().filter(|text| !text.is_empty()).into_iter().collect()
@@ -29,7 +29,7 @@ pub(crate) fn cluster_ip_texts(spec: &corev1::ServiceSpec) -> Vec<&str> {
 
 /// The cluster IP of each family: the one at the family's place in `ipFamilies`, or, without
 /// families, only `spec.clusterIP` (kube-proxy `GetClusterIPByFamily`).
-pub(super) fn cluster_ips(subject: &Subject, spec: &corev1::ServiceSpec) -> Result<Vec<IpAddr>, Warning> {
+pub(super) fn cluster_ips(subject: &Subject, spec: &api::ServiceSpec) -> Result<Vec<IpAddr>, Warning> {
     let texts = cluster_ip_texts(spec);
     let single = spec.cluster_ip.as_deref().unwrap_or_default();
     if !single.is_empty() && texts.first() != Some(&single) {
@@ -57,7 +57,7 @@ pub(super) fn cluster_ips(subject: &Subject, spec: &corev1::ServiceSpec) -> Resu
 /// The external IPs that are addresses.
 pub(super) fn external_ips(
     subject: &Subject,
-    spec: &corev1::ServiceSpec,
+    spec: &api::ServiceSpec,
     notes: &mut Vec<Warning>,
 ) -> Vec<IpAddr> {
     subject.addresses(indexed("spec.externalIPs", spec.external_ips.as_deref()), notes)
@@ -67,7 +67,7 @@ pub(super) fn external_ips(
 /// that one says that the load balancer answers for itself (KEP-1860).
 pub(super) fn ingress_ips(
     subject: &Subject,
-    status: Option<&corev1::ServiceStatus>,
+    status: Option<&api::ServiceStatus>,
     notes: &mut Vec<Warning>,
 ) -> Vec<IpAddr> {
     let ingress = status.and_then(|status| status.load_balancer.as_ref()?.ingress.as_deref());
@@ -79,10 +79,23 @@ pub(super) fn ingress_ips(
     subject.addresses(texts, notes)
 }
 
+/// All addresses and names of the load balancer; what is no address has been noted already.
+pub(super) fn ingress(status: Option<&api::ServiceStatus>) -> Vec<Ingress> {
+    let ingress = status.and_then(|status| status.load_balancer.as_ref()?.ingress.as_deref());
+    let entry = |entry: &api::LoadBalancerIngress| {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        match (given(&entry.ip), given(&entry.hostname)) {
+            (Some(ip), _) => parse_ip(&ip).map(Ingress::Address),
+            (None, host) => host.map(|host| Ingress::Host(host.into())),
+        }
+    };
+    ingress.unwrap_or_default().iter().filter_map(entry).collect()
+}
+
 /// The source ranges that are ranges.
 pub(super) fn source_ranges(
     subject: &Subject,
-    spec: &corev1::ServiceSpec,
+    spec: &api::ServiceSpec,
     notes: &mut Vec<Warning>,
 ) -> Vec<IpNet> {
     let mut ranges = Vec::new();

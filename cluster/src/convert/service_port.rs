@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1 as corev1;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use crate::api;
+use crate::api::NumberOrName;
 
 use super::subject::Subject;
 use crate::{ServicePort, TargetPort, Warning};
@@ -14,7 +14,7 @@ use crate::{ServicePort, TargetPort, Warning};
 /// apart by protocol as well.
 pub(super) fn service_ports(
     subject: &Subject,
-    objects: &[corev1::ServicePort],
+    objects: &[api::ServicePort],
 ) -> Result<Vec<ServicePort>, Warning> {
     let mut ports = Vec::with_capacity(objects.len());
     for (index, object) in objects.iter().enumerate() {
@@ -29,11 +29,7 @@ pub(super) fn service_ports(
     Ok(ports)
 }
 
-fn service_port(
-    subject: &Subject,
-    field: &str,
-    object: &corev1::ServicePort,
-) -> Result<ServicePort, Warning> {
+fn service_port(subject: &Subject, field: &str, object: &api::ServicePort) -> Result<ServicePort, Warning> {
     let port = subject.port(&format!("{field}.port"), object.port)?;
     Ok(ServicePort {
         name: object.name.as_deref().unwrap_or_default().into(),
@@ -48,17 +44,17 @@ fn service_port(
 fn target(
     subject: &Subject,
     field: &str,
-    object: Option<&IntOrString>,
+    object: Option<&NumberOrName>,
     own: u16,
 ) -> Result<TargetPort, Warning> {
     match object {
-        None | Some(IntOrString::Int(0)) => Ok(TargetPort::Number(own)),
-        Some(IntOrString::Int(number)) => Ok(TargetPort::Number(subject.port(field, *number)?)),
-        Some(IntOrString::String(name)) if name.is_empty() => Ok(TargetPort::Number(own)),
-        Some(IntOrString::String(name)) if name.bytes().all(|byte| byte.is_ascii_digit()) => {
+        None | Some(NumberOrName::Number(0)) => Ok(TargetPort::Number(own)),
+        Some(NumberOrName::Number(number)) => Ok(TargetPort::Number(subject.port(field, *number)?)),
+        Some(NumberOrName::Name(name)) if name.is_empty() => Ok(TargetPort::Number(own)),
+        Some(NumberOrName::Name(name)) if name.bytes().all(|byte| byte.is_ascii_digit()) => {
             Err(subject.warning(field, format!("\"{name}\" is a text; write the number without quotes")))
         }
-        Some(IntOrString::String(name)) => Ok(TargetPort::Name(name.as_str().into())),
+        Some(NumberOrName::Name(name)) => Ok(TargetPort::Name(name.as_str().into())),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use crate::api::Metadata;
 
 use crate::address::parse_ip;
 use crate::{Kind, ObjectId, ObjectName, Protocol, Warning};
@@ -16,7 +16,7 @@ pub(super) struct Subject {
 
 impl Subject {
     /// A namespaced object with its name.
-    pub(super) fn namespaced(kind: Kind, metadata: &ObjectMeta) -> Result<(Self, ObjectName), Warning> {
+    pub(super) fn namespaced(kind: Kind, metadata: &Metadata) -> Result<(Self, ObjectName), Warning> {
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let (subject, name) = Self::named(kind, metadata, format!("{namespace}/"))?;
         if namespace.is_empty() {
@@ -26,11 +26,11 @@ impl Subject {
     }
 
     /// An object of a kind that has no namespaces.
-    pub(super) fn cluster_wide(kind: Kind, metadata: &ObjectMeta) -> Result<(Self, Arc<str>), Warning> {
+    pub(super) fn cluster_wide(kind: Kind, metadata: &Metadata) -> Result<(Self, Arc<str>), Warning> {
         Self::named(kind, metadata, String::new())
     }
 
-    fn named(kind: Kind, metadata: &ObjectMeta, prefix: String) -> Result<(Self, Arc<str>), Warning> {
+    fn named(kind: Kind, metadata: &Metadata, prefix: String) -> Result<(Self, Arc<str>), Warning> {
         let name = metadata.name.as_deref().unwrap_or_default();
         let subject = Self { id: ObjectId { kind, name: prefix + name } };
         if name.is_empty() {
@@ -91,6 +91,6 @@ pub(super) fn shared_map(map: Option<&BTreeMap<String, String>>) -> BTreeMap<Arc
 }
 
 /// Whether a label is there; its value has no meaning.
-pub(super) fn has_label(metadata: &ObjectMeta, label: &str) -> bool {
+pub(super) fn has_label(metadata: &Metadata, label: &str) -> bool {
     metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label))
 }

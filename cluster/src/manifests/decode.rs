@@ -10,6 +10,7 @@ use super::document::{Document, documents};
 use super::header::{Announced, Header, version_of};
 use super::object::{Object, Refusal, read};
 use super::shape::{Misfit, Source};
+use super::unread;
 use crate::{Kind, ObjectId, Place, Warning};
 
 /// What a file holds.
@@ -103,6 +104,7 @@ impl Contents {
             Err(Refusal::Content(warning)) => self.faults.push(warning.at(start.clone())),
         }
         let problem = format!("is not a field of this {kind}; ignored");
+        unknown.retain(|field| !unread::known(kind, field));
         notes.extend(unknown.into_iter().map(|field| Warning {
             place: None,
             object: header.id(kind),

@@ -28,7 +28,7 @@ impl ManifestDir {
     /// If the folder cannot be listed, or no object can be read from it.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, Error> {
         let dir = dir.into();
-        let update = Update { snapshot: Arc::default(), warnings: Vec::new() };
+        let update = Update::default();
         let mut this = Self { dir, files: Files::default(), seen: BTreeMap::new(), update };
         let names = match this.list() {
             Ok(names) => names,
@@ -51,8 +51,8 @@ impl ManifestDir {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn load(dir: impl Into<PathBuf>) -> Result<(Snapshot, Vec<Warning>), Error> {
-        let Update { snapshot, warnings } = Self::open(dir)?.update;
-        Ok((Arc::unwrap_or_clone(snapshot), warnings))
+        let Update { snapshot, warnings, .. } = Self::open(dir)?.update;
+        Ok((Arc::unwrap_or_clone(snapshot), warnings.to_vec()))
     }
 
     /// The folder, as it was named.
@@ -76,14 +76,14 @@ impl ManifestDir {
                 self.read(names, now);
                 let (snapshot, warnings) = self.files.merge();
                 if snapshot.is_empty() {
-                    self.update.warnings = warnings;
+                    self.update.warnings = warnings.into();
                     self.keep("holds no object any more");
                 } else {
                     self.put_in_force(snapshot, warnings);
                 }
             }
         }
-        self.update.warnings != before.warnings || !Arc::ptr_eq(&self.update.snapshot, &before.snapshot)
+        !self.update.same(&before)
     }
 
     fn put_in_force(&mut self, mut snapshot: Snapshot, warnings: Vec<Warning>) {
@@ -92,17 +92,18 @@ impl ManifestDir {
         if snapshot != *self.update.snapshot {
             self.update.snapshot = Arc::new(snapshot);
         }
-        self.update.warnings = warnings;
+        self.update.warnings = warnings.into();
     }
 
     /// Leaves the snapshot in force and says why.
     fn keep(&mut self, problem: &str) {
         let place = Place::whole(&self.dir);
         let problem = format!("the folder {problem}; the last snapshot stays in force");
-        let warnings = &mut self.update.warnings;
-        warnings.retain(|warning| warning.place.as_ref() != Some(&place));
+        let others = self.update.warnings.iter().filter(|warning| warning.place.as_ref() != Some(&place));
+        let mut warnings: Vec<Warning> = others.cloned().collect();
         warnings.push(Warning::of_place(place, problem));
         warnings.sort();
+        self.update.warnings = warnings.into();
     }
 
     /// The manifests of the folder, in order.

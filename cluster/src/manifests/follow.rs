@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep_until};
 use super::settle::Settle;
 use super::watcher::FolderWatcher;
 use super::{Error, ManifestDir, Update};
+use crate::ServiceName;
 
 /// How a folder is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,9 +112,9 @@ impl Follower {
         };
         let update = in_force(&this.folder, &this.watcher);
         this.sender.send_if_modified(|current| {
-            let changed =
-                current.warnings != update.warnings || !Arc::ptr_eq(&current.snapshot, &update.snapshot);
+            let changed = !current.same(&update);
             if changed {
+                note_arrival(current, &update);
                 *current = update;
             }
             changed
@@ -124,6 +125,22 @@ impl Follower {
 
 fn in_force(folder: &ManifestDir, watcher: &FolderWatcher) -> Update {
     let mut update = folder.current().clone();
-    update.warnings.extend(watcher.trouble.clone());
+    if let Some(trouble) = &watcher.trouble {
+        update.warnings = update.warnings.iter().chain([trouble]).cloned().collect();
+    }
     update
+}
+
+/// Files tell no single changes, so the Services that are another thing now are counted.
+fn note_arrival(before: &Update, now: &Update) {
+    let changed = now.snapshot.changed_services(&before.snapshot);
+    let itself =
+        |name: &&ServiceName| before.snapshot.services.get(*name) != now.snapshot.services.get(*name);
+    let services = changed.iter().filter(|name| itself(name)).count();
+    if !changed.is_empty() {
+        now.arrivals.note(std::time::Instant::now(), |waiting| {
+            waiting.services += services as u64;
+            waiting.slices += (changed.len() - services) as u64;
+        });
+    }
 }

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1 as corev1;
-use k8s_openapi::api::discovery::v1 as discoveryv1;
+use crate::api;
 
 use super::shape::{Misfit, Source};
 use crate::{
@@ -46,31 +45,31 @@ pub(super) fn read(
 ) -> Result<Option<Object>, Refusal> {
     Ok(Some(match kind {
         Kind::Service => {
-            let mut object: corev1::Service = source.decode(unknown)?;
+            let mut object: api::Service = source.decode(unknown)?;
             defaults::service(&mut object, notes);
             let families = families(&object);
             Object::Service(Arc::new(convert::service(&object, notes)?), families)
         }
         Kind::EndpointSlice => {
-            let mut object: discoveryv1::EndpointSlice = source.decode(unknown)?;
+            let mut object: api::EndpointSlice = source.decode(unknown)?;
             defaults::endpoint_slice(&mut object);
             let Some(slice) = convert::endpoint_slice(&object, notes)? else { return Ok(None) };
             Object::EndpointSlice(Arc::new(slice))
         }
         Kind::Endpoints => {
-            let mut object: corev1::Endpoints = source.decode(unknown)?;
+            let mut object: api::Endpoints = source.decode(unknown)?;
             defaults::namespace_of(&mut object.metadata);
             let (name, slices) = convert::endpoints(&object, notes)?;
             Object::Endpoints(name, slices.into_iter().map(Arc::new).collect())
         }
         Kind::Pod => {
-            let mut object: corev1::Pod = source.decode(unknown)?;
+            let mut object: api::Pod = source.decode(unknown)?;
             defaults::namespace_of(&mut object.metadata);
             Object::Pod(Arc::new(convert::pod(&object, notes)?))
         }
         Kind::Node => Object::Node(Arc::new(convert::node(&source.decode(unknown)?, notes)?)),
         Kind::Namespace => {
-            let mut object: corev1::Namespace = source.decode(unknown)?;
+            let mut object: api::Namespace = source.decode(unknown)?;
             defaults::namespace(&mut object);
             Object::Namespace(Arc::new(convert::namespace(&object)?))
         }
@@ -115,7 +114,7 @@ impl From<Warning> for Refusal {
     }
 }
 
-fn families(object: &corev1::Service) -> Arc<[AddressFamily]> {
+fn families(object: &api::Service) -> Arc<[AddressFamily]> {
     let names = object.spec.as_ref().and_then(|spec| spec.ip_families.as_deref()).unwrap_or_default();
     let known = names.iter().filter_map(|name| match name.as_str() {
         "IPv4" => Some(AddressFamily::Ipv4),

@@ -85,7 +85,7 @@ async fn a_folder_that_was_replaced_is_followed_on() {
     write(&parent.path().join("new"), "b.yaml", &service("b", 2));
     fs::rename(parent.path().join("new"), &dir).unwrap();
     check(&mut updates, "b:2").await;
-    assert_eq!(updates.borrow().warnings, []);
+    assert_eq!(updates.borrow().warnings[..], []);
     write(&dir, "b.yaml", &service("b", 3));
     check(&mut updates, "b:3").await;
 }

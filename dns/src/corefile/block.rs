@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lexer::{Line, RawBlock};
-use super::{Error, duration, forward, kubernetes, zones};
+use super::{Error, acl, cache, duration, forward, kubernetes, names, rewrite, template, zones};
 use crate::block::{Block, Health};
-use crate::cache::{CacheOptions, Limits};
 use crate::name::Zone;
+use crate::options::PodNames;
+use crate::plugin::autopath::Source;
 use crate::wire::UDP_PAYLOAD;
 
 const PORT: u16 = 53;
@@ -17,9 +18,11 @@ const HEALTH: &str = ":8080";
 const READY: &str = ":8181";
 const PROMETHEUS: &str = "localhost:9153";
 const BUFSIZE: (u16, u16) = (512, 4096);
-const CACHE_TTL_MAX_S: u32 = 86_400;
-const KNOWN: &str = "bind, bufsize, cache, errors, forward, health, kubernetes, loadbalance, log, loop, prometheus, \
-                     ready and reload";
+const KNOWN: &str = "acl, autopath, bind, bufsize, cache, errors, file, forward, health, hosts, k8s_external, kubernetes, \
+                     loadbalance, log, loop, minimal, prometheus, ready, reload, rewrite, template, trace, \
+                     transfer and whoami";
+/// Plugins that a block may have several of.
+const REPEATED: [&str; 6] = ["acl", "file", "forward", "rewrite", "template", "transfer"];
 
 /// Reads a block; one whose names have several ports becomes several.
 pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
@@ -34,14 +37,33 @@ pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
     for block in &mut blocks {
         let mut seen: Vec<&str> = Vec::new();
         for line in &raw.plugins {
-            if line.word() != "forward" && seen.contains(&line.word()) {
+            if !REPEATED.contains(&line.word()) && seen.contains(&line.word()) {
                 return Err(line.error("it is there already in this server block"));
             }
             seen.push(line.word());
             plugin(block, line, dir)?;
         }
+        finish(block, raw)?;
     }
     Ok(blocks)
+}
+
+/// What plugins have to do with each other.
+fn finish(block: &mut Block, raw: &RawBlock) -> Result<(), Error> {
+    let line_of = |word: &str| raw.plugins.iter().find(|line| line.word() == word).unwrap_or(&raw.head);
+    if let Some(external) = &block.external {
+        let Some(options) = &mut block.kubernetes else {
+            return Err(line_of("k8s_external").error("it needs the kubernetes plugin beside it"));
+        };
+        Arc::make_mut(options).external_ttl_s = Some(external.ttl_s);
+    }
+    let by_pod = block.autopath.as_ref().is_some_and(|autopath| matches!(autopath.source, Source::Pods(_)));
+    let verified = block.kubernetes.as_ref().is_some_and(|options| options.pods == PodNames::Verified);
+    if by_pod && !verified {
+        let problem = "@kubernetes needs the kubernetes plugin beside it, with `pods verified`";
+        return Err(line_of("autopath").error(problem));
+    }
+    Ok(())
 }
 
 /// A zone and a port: `cluster.local`, `.:53`, `dns://example.org:5300`, `10.0.0.0/8`.
@@ -68,7 +90,7 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
             }
             block.forward.push(options);
         }
-        "cache" => block.cache = Some(cache(line)?),
+        "cache" => block.cache = Some(cache::parse(line)?),
         "health" => block.health = Some(health(line)?),
         "ready" => {
             line.bare()?;
@@ -91,6 +113,19 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
                 [] => UDP_PAYLOAD,
                 _ => line.number(line.one("octets")?, BUFSIZE.0, BUFSIZE.1)?,
             };
+        }
+        "acl" => block.acl.push(acl::parse(line, &block.zones)?),
+        "transfer" => block.transfer.push(acl::transfer(line, &block.zones)?),
+        "rewrite" => block.rewrite.push(rewrite::parse(line)?),
+        "template" => block.template.push(template::parse(line, &block.zones)?),
+        "hosts" => block.hosts = Some(Arc::new(names::hosts(line, dir, &block.zones)?)),
+        "file" => block.files.extend(names::file(line, dir, &block.zones)?.into_iter().map(Arc::new)),
+        "k8s_external" => block.external = Some(names::external(line, &block.zones)?),
+        "autopath" => block.autopath = Some(names::autopath(line, dir, &block.zones)?),
+        "minimal" => block.minimal = flag(line)?,
+        "whoami" => block.whoami = flag(line)?,
+        "trace" => {
+            tracing::warn!(line = line.number, "trace: there is no tracing here; the plugin is ignored");
         }
         "errors" => block.errors = flag(line)?,
         "log" => block.log = flag(line)?,
@@ -149,64 +184,4 @@ fn listener(line: &Line, default: &str) -> Result<SocketAddr, Error> {
             .map_err(|_| line.error(format!("{other:?} is not an address to listen on")))?,
     };
     Ok(SocketAddr::new(host, port))
-}
-
-fn cache(line: &Line) -> Result<CacheOptions, Error> {
-    let mut options = CacheOptions::default();
-    let mut words = line.arguments();
-    if let [first, rest @ ..] = words
-        && let Ok(ttl_s) = first.parse::<u32>()
-    {
-        let ttl_s = line.number(&ttl_s.to_string(), 1, CACHE_TTL_MAX_S)?;
-        options.success.max_s = ttl_s.min(options.success.max_s);
-        options.denial.max_s = ttl_s.min(options.denial.max_s);
-        words = rest;
-    }
-    options.zones = zones::parse(line, words)?;
-    for option in &line.body {
-        option.bare()?;
-        match (option.word(), option.arguments()) {
-            ("success", words) => limits(option, words, &mut options.success)?,
-            ("denial", words) => limits(option, words, &mut options.denial)?,
-            ("disable", [sort, names @ ..]) => {
-                let limits = match sort.as_str() {
-                    "success" => &mut options.success,
-                    "denial" => &mut options.denial,
-                    _ => return Err(option.error("disable takes success or denial, and zones")),
-                };
-                if names.is_empty() {
-                    limits.capacity = 0;
-                }
-                limits.disabled.extend(zones::parse(option, names)?);
-            }
-            ("servfail", [time]) => {
-                let time = duration::parse(option, time)?.min(Duration::from_secs(300));
-                options.failure_s = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-            }
-            ("serve_stale", []) => {}
-            ("serve_stale", [time]) => options.stale = duration::parse(option, time)?,
-            _ => {
-                return Err(
-                    option.unknown("denial, disable, serve_stale DURATION, servfail DURATION and success")
-                );
-            }
-        }
-    }
-    Ok(options)
-}
-
-/// `CAPACITY [TTL [MINTTL]]`.
-fn limits(line: &Line, words: &[String], limits: &mut Limits) -> Result<(), Error> {
-    let [capacity, times @ ..] = words else {
-        return Err(line.error("it takes a capacity, and a longest and a shortest time in seconds"));
-    };
-    limits.capacity = line.number(capacity, 0, usize::MAX)?;
-    if let [max, ..] = times {
-        limits.max_s = line.number(max, 1, CACHE_TTL_MAX_S)?;
-    }
-    if let [_, min, ..] = times {
-        limits.min_s = line.number(min, 0, limits.max_s)?;
-    }
-    limits.min_s = limits.min_s.min(limits.max_s);
-    if times.len() > 2 { Err(line.error("it takes three numbers at most")) } else { Ok(()) }
 }

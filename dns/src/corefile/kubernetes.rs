@@ -7,8 +7,10 @@ use super::lexer::Line;
 use super::{Error, zones};
 use crate::name::Zone;
 use crate::options::{Options, PodNames, TTL_MAX_S};
+use crate::selector::Selector;
 
-const KNOWN: &str = "endpoint_pod_names, fallthrough, ignore, namespaces, noendpoints, pods, ttl and zonal";
+const KNOWN: &str = "endpoint_pod_names, fallthrough, ignore, labels, namespace_labels, namespaces, \
+                     noendpoints, pods, ttl and zonal";
 
 /// Reads the plugin; without zones of its own it has those of the block.
 pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
@@ -31,18 +33,28 @@ pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
                 options.namespaces =
                     names.iter().map(|name| Arc::from(name.as_str())).collect::<BTreeSet<_>>();
             }
+            ("labels", [_, ..]) => options.labels = selector(option)?,
+            ("namespace_labels", [_, ..]) => options.namespace_labels = selector(option)?,
             ("endpoint_pod_names", []) => options.endpoint_pod_names = true,
             ("zonal", []) => options.zonal = true,
             ("noendpoints", []) => options.endpoints = false,
             ("ignore", [what]) if what == "empty_service" => options.ignore_empty = true,
             ("ignore", _) => return Err(option.error("ignore takes one argument: empty_service")),
-            ("fallthrough", []) => options.fallthrough = Some(options.zones.clone()),
+            ("fallthrough", []) => options.fallthrough = Some(zones::or_root(option, &[])?),
             ("fallthrough", names) => options.fallthrough = Some(zones::parse(option, names)?),
             ("endpoint_pod_names" | "noendpoints" | "zonal", _) => option.none()?,
             _ => return Err(option.unknown(KNOWN)),
         }
     }
+    if !options.namespaces.is_empty() && options.namespace_labels != Selector::default() {
+        return Err(line.error("namespaces and namespace_labels exclude each other"));
+    }
     Ok(options)
+}
+
+fn selector(line: &Line) -> Result<Selector, Error> {
+    let text = line.arguments().join(" ");
+    Selector::parse(&text).map_err(|part| line.error(format!("{part:?} is not a requirement of labels")))
 }
 
 fn pods(line: &Line, mode: &str) -> Result<PodNames, Error> {

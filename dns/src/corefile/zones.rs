@@ -25,6 +25,16 @@ pub(super) fn parse(line: &Line, words: &[String]) -> Result<Vec<Zone>, Error> {
     Ok(zones)
 }
 
+/// The zones of some words; without words those of the block.
+pub(super) fn or(line: &Line, words: &[String], of_block: &[Zone]) -> Result<Vec<Zone>, Error> {
+    if words.is_empty() { Ok(of_block.to_vec()) } else { parse(line, words) }
+}
+
+/// The zones of some words; without words the root, which all names are below.
+pub(super) fn or_root(line: &Line, words: &[String]) -> Result<Vec<Zone>, Error> {
+    if words.is_empty() { Ok(vec![zone(line, ".")?]) } else { parse(line, words) }
+}
+
 fn zone(line: &Line, name: &str) -> Result<Zone, Error> {
     Zone::parse(name).map_err(|error| line.error(error.to_string()))
 }

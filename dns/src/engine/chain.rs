@@ -22,6 +22,8 @@ pub struct Chain {
     pub cache: Option<Cache>,
     /// Whom to ask, the longest zone first.
     pub forward: Vec<Arc<Forward>>,
+    /// It has none of the plugins that most blocks do without.
+    pub(super) plain: bool,
     pub(super) tally: Option<Arc<Tally>>,
 }
 
@@ -39,7 +41,16 @@ impl Chain {
         let kubernetes = block.kubernetes.clone().map(Kubernetes::new);
         let mut forward: Vec<_> = block.forward.iter().cloned().map(Forward::new).map(Arc::new).collect();
         forward.sort_by_key(|forward| std::cmp::Reverse(forward.options.zone.labels()));
-        Self { kubernetes, cache: block.cache.clone().map(Cache::new), forward, tally: None, block }
+        let plain = block.acl.is_empty()
+            && block.rewrite.is_empty()
+            && block.template.is_empty()
+            && block.files.is_empty()
+            && block.autopath.is_none()
+            && block.hosts.is_none()
+            && block.external.is_none()
+            && !block.whoami;
+        let cache = block.cache.clone().map(Cache::new);
+        Self { kubernetes, cache, forward, plain, tally: None, block }
     }
 
     /// Counts an answer that this block gave.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
-use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use seaway_cluster::{ServiceName, Snapshot};
 
 use super::entry::Unnamed;
 use super::reverse::Owner;
-use super::{Entry, HASHER, Index, NameServer};
+use super::{Entry, HASHER, Index, NameServer, PodAddress};
 use crate::options::{Options, PodNames};
 
 /// Makes one index after the other from the snapshots of a source.
@@ -59,6 +58,9 @@ impl Builder {
             change.slots.sort_unstable();
             let gone = |slot| change.slots.binary_search(&slot).is_ok();
             index.reverse = Arc::new(index.reverse.replace(gone, change.owners));
+            if self.options.external_ttl_s.is_some() {
+                index.outside = Arc::new(index.outside.replace(gone, change.outside));
+            }
         }
         if self.options.pods == PodNames::Verified {
             let pods = pods(&snapshot);
@@ -81,11 +83,8 @@ impl Builder {
 
     /// The Services whose entries may differ.
     fn touched(&self, snapshot: &Snapshot, index: &Index) -> BTreeSet<ServiceName> {
-        let before = &self.snapshot;
-        let mut names = BTreeSet::new();
-        differing(&before.services, &snapshot.services, Arc::ptr_eq, &mut names);
-        let same = |old: &_, new: &_| same_slices(old, new);
-        differing(&before.slices, &snapshot.slices, same, &mut names);
+        let changed = snapshot.changed_services(&self.snapshot);
+        let mut names: BTreeSet<ServiceName> = changed.into_iter().cloned().collect();
         let moved: HashSet<&Box<[u8]>> =
             index.namespaces.symmetric_difference(&self.index.namespaces).collect();
         if !moved.is_empty() {
@@ -101,7 +100,8 @@ impl Builder {
         index: &Index,
         name: &ServiceName,
     ) -> Option<Result<Entry, Unnamed>> {
-        let service = snapshot.services.get(name)?;
+        let service =
+            snapshot.services.get(name).filter(|service| self.options.labels.fits(&service.labels))?;
         let visible = index.has_namespace(&folded(&name.namespace));
         Some(Entry::of(service, snapshot.slices_of(name), visible, &self.options))
     }
@@ -112,6 +112,7 @@ impl Builder {
 struct Change {
     slots: Vec<u32>,
     owners: Vec<Owner>,
+    outside: Vec<Owner>,
 }
 
 impl Index {
@@ -157,6 +158,7 @@ impl Index {
         change.slots.push(slot);
         if let Some(entry) = &entry {
             change.owners.extend(owners(entry, slot));
+            change.outside.extend(outside(entry, slot));
         }
         self.entries[slot as usize] = entry;
     }
@@ -170,37 +172,17 @@ fn owners(entry: &Entry, slot: u32) -> impl Iterator<Item = Owner> {
     own.chain(members.filter_map(move |(place, member)| Owner::endpoint(member.address, slot, place)))
 }
 
-/// Adds the keys whose values differ, or that only one side has.
-fn differing<V>(
-    before: &std::collections::BTreeMap<ServiceName, V>,
-    after: &std::collections::BTreeMap<ServiceName, V>,
-    same: impl Fn(&V, &V) -> bool,
-    names: &mut BTreeSet<ServiceName>,
-) {
-    let mut before = before.iter().peekable();
-    for (name, value) in after {
-        while let Some((gone, _)) = before.next_if(|(other, _)| *other < name) {
-            names.insert(gone.clone());
-        }
-        match before.next_if(|(other, _)| *other == name) {
-            Some((_, old)) if same(old, value) => {}
-            _ => {
-                names.insert(name.clone());
-            }
-        }
-    }
-    names.extend(before.map(|(name, _)| name.clone()));
-}
-
-type Slices = std::collections::BTreeMap<seaway_cluster::ObjectName, Arc<seaway_cluster::EndpointSlice>>;
-
-fn same_slices(old: &Slices, new: &Slices) -> bool {
-    old.len() == new.len() && iter::zip(old.values(), new.values()).all(|(old, new)| Arc::ptr_eq(old, new))
+fn outside(entry: &Entry, slot: u32) -> impl Iterator<Item = Owner> {
+    let addresses = entry.outside.iter().map(|outside| &outside.addresses);
+    let records = addresses.flat_map(|addresses| addresses.v4.from(0).chain(addresses.v6.from(0)));
+    records.filter_map(super::Records::address).map(move |address| Owner::service(address, slot))
 }
 
 fn visible(snapshot: &Snapshot, options: &Options) -> HashSet<Box<[u8]>> {
     let allowed = |name: &&Arc<str>| options.namespaces.is_empty() || options.namespaces.contains(*name);
-    snapshot.namespaces.keys().filter(allowed).map(|name| folded(name)).collect()
+    let selected =
+        snapshot.namespaces.values().filter(|object| options.namespace_labels.fits(&object.labels));
+    selected.map(|object| &object.name).filter(allowed).map(|name| folded(name)).collect()
 }
 
 fn folded(name: &str) -> Box<[u8]> {
@@ -216,10 +198,15 @@ fn key(name: &ServiceName) -> Vec<u8> {
     key
 }
 
-fn pods(snapshot: &Snapshot) -> Vec<(IpAddr, Arc<str>)> {
+fn pods(snapshot: &Snapshot) -> Vec<PodAddress> {
     let living = snapshot.pods.values().filter(|pod| !pod.deleting && !pod.finished);
-    let addresses = living
-        .flat_map(|pod| pod.addresses.iter().map(|address| (*address, Arc::clone(&pod.name.namespace))));
+    let addresses = living.flat_map(|pod| {
+        pod.addresses.iter().map(|address| PodAddress {
+            address: *address,
+            namespace: Arc::clone(&pod.name.namespace),
+            of_node: pod.host_network,
+        })
+    });
     let mut pods: Vec<_> = addresses.collect();
     pods.sort_unstable();
     pods.dedup();

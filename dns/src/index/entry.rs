@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use seaway_cluster::{EndpointSlice, Protocol, Service, ServiceName, ServiceType};
+use seaway_cluster::{EndpointSlice, Ingress, Protocol, Service, ServiceName, ServiceType};
 
 use super::{Addresses, Members};
 use crate::name::{self, LABEL_MAX};
@@ -26,7 +26,18 @@ pub struct Entry {
     pub addresses: Addresses,
     /// Its ready endpoints.
     pub members: Members,
+    /// How it is reached from outside of the cluster, where that is served.
+    pub outside: Option<Box<Outside>>,
     stem: Box<[u8]>,
+}
+
+/// How a Service is reached from outside of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// The records of its external and load balancer addresses.
+    pub addresses: Addresses,
+    /// The names of its load balancers.
+    pub hosts: Box<[Box<[u8]>]>,
 }
 
 /// A port that SRV records can tell.
@@ -90,6 +101,7 @@ impl Entry {
             ports: named.collect(),
             addresses,
             members,
+            outside: options.external_ttl_s.and_then(|ttl_s| Outside::of(service, ttl_s)).map(Box::new),
             stem,
         })
     }
@@ -109,6 +121,28 @@ impl Entry {
     pub fn exists(&self, options: &Options) -> bool {
         let needs_members = self.headless || (options.ignore_empty && self.alias.is_none());
         !needs_members || !self.members.is_empty()
+    }
+}
+
+impl Outside {
+    fn of(service: &Service, ttl_s: u32) -> Option<Self> {
+        let ingress = |ingress: &Ingress| match ingress {
+            Ingress::Address(address) => Ok(*address),
+            Ingress::Host(host) => Err(Arc::clone(host)),
+        };
+        let mut addresses = service.external_ips.clone();
+        let mut hosts: Vec<Box<[u8]>> = Vec::new();
+        for entry in service.ingress.iter().map(ingress) {
+            match entry {
+                Ok(address) => addresses.push(address),
+                // What is no name cannot be published; the Service's other addresses can.
+                Err(host) => hosts.extend(name::parse(&host).ok()),
+            }
+        }
+        hosts.sort_unstable();
+        hosts.dedup();
+        let some = !addresses.is_empty() || !hosts.is_empty();
+        some.then(|| Self { addresses: Addresses::of(addresses.into_iter(), ttl_s), hosts: hosts.into() })
     }
 }
 

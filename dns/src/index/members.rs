@@ -139,6 +139,11 @@ impl Members {
 }
 
 impl Member {
+    /// Whether both are in the same slice.
+    pub fn is_in_slice_of(&self, other: &Self) -> bool {
+        self.slice == other.slice
+    }
+
     /// Whether it is in the zone that labels in lower case spell; zones may hold dots.
     pub fn is_in_zone<'l>(&self, labels: impl Iterator<Item = &'l [u8]>) -> bool {
         let zone = self.zone.as_deref().unwrap_or_default();

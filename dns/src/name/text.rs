@@ -1,5 +1,8 @@
 //! Names as text.
 
+use std::fmt::Write;
+use std::net::IpAddr;
+
 use super::{LABEL_MAX, NAME_MAX};
 
 /// A text that is no name.
@@ -79,4 +82,22 @@ pub fn text(wire: &[u8]) -> String {
         rest = after;
     }
     if text.is_empty() { ".".to_owned() } else { text }
+}
+
+/// The name that leads back from an address, as octets.
+pub fn reverse(address: IpAddr) -> Box<[u8]> {
+    let mut text = String::new();
+    let written = match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            write!(text, "{d}.{c}.{b}.{a}.in-addr.arpa.")
+        }
+        IpAddr::V6(address) => {
+            let digits = format!("{:032x}", address.to_bits());
+            text.extend(digits.chars().rev().flat_map(|digit| [digit, '.']));
+            write!(text, "ip6.arpa.")
+        }
+    };
+    debug_assert!(written.is_ok(), "a string can grow");
+    parse(&text).unwrap_or_else(|_| Box::new([0]))
 }

@@ -8,6 +8,7 @@ use crate::engine::{Engine, Reply, Source};
 use crate::forward::Failure;
 use crate::metrics::Metrics;
 use crate::name;
+use crate::record;
 use crate::wire::query::Query;
 use crate::wire::relay::{Age, Relayed};
 use crate::wire::writer::Writer;
@@ -25,12 +26,12 @@ pub(super) async fn upstream(
     out: &mut Vec<u8>,
 ) -> Reply {
     let chain = &engine.chains()[number];
-    let (transport, cap) = (arrival.transport, chain.block.bufsize);
+    let (transport, form) = (arrival.transport, chain.block.form());
     let reply = |rcode| Reply::of(query, rcode, Some(number), Source::Forward);
     let asked = chain.forward[forward].ask(&relayable(query), transport).await;
     let sound = |answer: &Relayed| answer.rcode() != Rcode::ServFail.code();
     if let Some(cache) = chain.cache.as_ref().filter(|_| !asked.as_ref().is_ok_and(sound))
-        && let Some(rcode) = cache.stale(query, transport, cap, Instant::now(), out)
+        && let Some(rcode) = cache.stale(query, transport, form, Instant::now(), out)
     {
         metrics.served_stale.fetch_add(1, Ordering::Relaxed);
         return Reply { source: Source::Cache, ..reply(rcode) };
@@ -39,7 +40,7 @@ pub(super) async fn upstream(
         Ok(answer) => {
             let cache = chain.cache.as_ref();
             let age = cache.map_or(Age::New(0, u32::MAX), |cache| cache.keep(query, &answer, Instant::now()));
-            reply(answer.write(query, transport, cap, age, out))
+            reply(answer.write(query, transport, form, age, out))
         }
         Err(failure) => {
             let rcode = if failure == Failure::Crowded { Rcode::Refused } else { Rcode::ServFail };
@@ -47,7 +48,7 @@ pub(super) async fn upstream(
                 metrics.crowded.fetch_add(1, Ordering::Relaxed);
             }
             tracing::debug!(name = ?query.name, %failure, "an upstream could not be asked");
-            Writer::begin(out, query, transport, cap).finish(query, rcode, false);
+            Writer::begin(out, query, transport, form).finish(query, rcode, false);
             reply(rcode.code())
         }
     }
@@ -89,7 +90,6 @@ fn push_opt(message: &mut Vec<u8>, dnssec: bool) {
 pub(super) fn records(target: &[u8], answer: &[u8]) -> Option<Resolved> {
     use hickory_proto::op::Message;
     use hickory_proto::rr::Record;
-    use hickory_proto::serialize::binary::BinEncodable;
 
     let message = match Message::from_vec(answer) {
         Ok(message) => message,
@@ -99,13 +99,15 @@ pub(super) fn records(target: &[u8], answer: &[u8]) -> Option<Resolved> {
         }
     };
     let raw = |records: &[Record]| {
-        let octets = records.iter().map(|record| record.to_bytes().map(Vec::into_boxed_slice));
-        octets.collect::<Result<Vec<_>, _>>().ok()
+        let octets = records.iter().map(|record| record::octets(record).map(Vec::into_boxed_slice));
+        octets.collect::<Option<Vec<_>>>()
     };
     Some(Resolved::Records {
         target: target.into(),
         answers: raw(&message.answers)?,
         authority: raw(&message.authorities)?,
+        rcode: u16::from(message.metadata.response_code),
         truncated: message.metadata.truncation,
+        raw: answer.into(),
     })
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
@@ -13,10 +13,10 @@ use tokio::sync::Semaphore;
 use super::asking::{question, records, upstream};
 use super::http::Page;
 use super::report::report;
-use crate::engine::{Ask, Context, Engine, Reply, Source, Step};
+use crate::engine::{Ask, Context, Engine, Reply, Source, Stage, Step};
 use crate::metrics::{Metrics, Sample};
 use crate::wire::query::Query;
-use crate::wire::writer::{Transport, Writer};
+use crate::wire::writer::{Form, Transport, Writer};
 use crate::wire::{Rcode, kind};
 use crate::zone::Resolved;
 
@@ -36,6 +36,7 @@ pub struct Service {
     metrics: Arc<Metrics>,
     waiting: Arc<Semaphore>,
     stopping: AtomicBool,
+    turn: AtomicUsize,
     probe: Mutex<Option<Probe>>,
 }
 
@@ -60,7 +61,14 @@ impl Service {
         let metrics = Arc::new(Metrics::default());
         let engine = ArcSwap::from_pointee(engine.counted(&metrics));
         let waiting = Arc::new(Semaphore::new(WAITING_MAX));
-        Arc::new(Self { engine, metrics, waiting, stopping: AtomicBool::new(false), probe: Mutex::default() })
+        Arc::new(Self {
+            engine,
+            metrics,
+            waiting,
+            stopping: AtomicBool::new(false),
+            turn: AtomicUsize::new(0),
+            probe: Mutex::default(),
+        })
     }
 
     /// The engine in force.
@@ -149,7 +157,7 @@ impl Service {
     /// Answers a query, however long it takes; `None` if it is none.
     pub(super) async fn resolve(self: Arc<Self>, query: Vec<u8>, arrival: Arrival) -> Option<Vec<u8>> {
         let begun = Instant::now();
-        let (answer, reply) = self.rounds(&query, arrival, ROUNDS_MAX).await?;
+        let (answer, reply) = self.rounds(&query, arrival, Stage::Client, ROUNDS_MAX).await?;
         let engine = self.engine();
         if engine.reports(&reply) {
             report(&engine, &query, &reply, arrival.transport, Some(arrival.peer));
@@ -166,28 +174,46 @@ impl Service {
         Some(answer)
     }
 
+    /// Answers one query as if it had come over TCP; `None` if it gets no answer.
+    pub async fn answer(&self, query: &[u8], port: u16, peer: SocketAddr) -> Option<(Vec<u8>, Reply)> {
+        let arrival = Arrival { transport: Transport::Tcp, port, peer };
+        self.rounds(query, arrival, Stage::Client, ROUNDS_MAX).await
+    }
+
     /// Counts a panic that was caught.
     pub(super) fn note_panic(&self) {
         self.metrics.panics.fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn rounds(&self, query: &[u8], arrival: Arrival, rounds: usize) -> Option<(Vec<u8>, Reply)> {
+    async fn rounds(
+        &self,
+        query: &[u8],
+        arrival: Arrival,
+        stage: Stage,
+        rounds: usize,
+    ) -> Option<(Vec<u8>, Reply)> {
         let engine = self.engine.load_full();
         let mut out = Vec::new();
         let mut resolved = None;
         for _ in 0..rounds {
             let context = Context {
-                transport: arrival.transport,
-                port: arrival.port,
-                turn: 0,
+                peer: Some(arrival.peer),
+                stage,
+                turn: self.turn.fetch_add(1, Ordering::Relaxed),
                 resolved: resolved.as_ref(),
-                now: Instant::now(),
+                ..Context::new(arrival.transport, arrival.port, Instant::now())
             };
             match engine.step(query, context, &mut out) {
                 Step::Reply(reply) => return Some((out, reply)),
                 Step::Silence => return None,
                 Step::Ask(Ask::Own(target)) => {
                     resolved = Some(Box::pin(self.own(query, &target, arrival, rounds - 1)).await);
+                }
+                Step::Ask(Ask::Whole(question)) => {
+                    let arrival = Arrival { transport: Transport::Tcp, ..arrival };
+                    let asked = Box::pin(self.rounds(&question, arrival, Stage::Rewritten, rounds - 1)).await;
+                    let (answer, _) = asked?;
+                    resolved = Some(Resolved::Whole { question, answer: answer.into() });
                 }
                 Step::Ask(Ask::Upstream { chain, forward }) => {
                     let query = Query::read(query).ok()?;
@@ -238,7 +264,7 @@ impl Service {
         let Ok(query) = Query::read(query) else { return Resolved::Failed };
         let message = question(target, query.kind, query.edns.is_some_and(|edns| edns.dnssec));
         let arrival = Arrival { transport: Transport::Tcp, ..arrival };
-        let Some((answer, reply)) = self.rounds(&message, arrival, rounds).await else {
+        let Some((answer, reply)) = self.rounds(&message, arrival, Stage::Own, rounds).await else {
             return Resolved::Failed;
         };
         match (reply.source, reply.rcode) {
@@ -251,6 +277,6 @@ impl Service {
 
 fn out_of_rounds(query: &Query<'_>, arrival: Arrival) -> Vec<u8> {
     let mut out = Vec::new();
-    Writer::begin(&mut out, query, arrival.transport, u16::MAX).finish(query, Rcode::ServFail, false);
+    Writer::begin(&mut out, query, arrival.transport, Form::FULL).finish(query, Rcode::ServFail, false);
     out
 }

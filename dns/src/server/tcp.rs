@@ -80,9 +80,18 @@ async fn converse(
         let mut query = vec![0; usize::from(length)];
         timeout(FIRST_READ, stream.read_exact(&mut query)).await??;
         let arrival = Arrival { transport: Transport::Tcp, port, peer };
-        let Some(answer) = Arc::clone(&service).resolve(query, arrival).await else { return Ok(()) };
-        let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
-        let framed = [&length.to_be_bytes(), answer.as_slice()].concat();
-        timeout(WRITE, stream.write_all(&framed)).await??;
+        let transfer = service.engine().transfer(&query, port, peer);
+        let answers = match transfer {
+            Some(messages) => messages,
+            None => match Arc::clone(&service).resolve(query, arrival).await {
+                Some(answer) => vec![answer],
+                None => return Ok(()),
+            },
+        };
+        for answer in answers {
+            let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
+            let framed = [&length.to_be_bytes(), answer.as_slice()].concat();
+            timeout(WRITE, stream.write_all(&framed)).await??;
+        }
     }
 }

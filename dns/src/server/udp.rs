@@ -105,7 +105,8 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         let out = &mut outbox.answers[outbox.count];
-        let context = Context { transport: Transport::Udp, port: self.port, turn, resolved: None, now };
+        let client = if engine.needs_peer() { address(&peer) } else { None };
+        let context = Context { peer: client, turn, ..Context::new(Transport::Udp, self.port, now) };
         // A query that makes a lookup panic must not take the thread with it.
         let step = catch_unwind(AssertUnwindSafe(|| engine.step(query, context, out)));
         let Ok(step) = step else { return self.service.note_panic() };

@@ -12,6 +12,8 @@ pub const SOA: u16 = 6;
 pub const PTR: u16 = 12;
 /// Host information, which loop probes ask for.
 pub const HINFO: u16 = 13;
+/// Mail exchange.
+pub const MX: u16 = 15;
 /// Text.
 pub const TXT: u16 = 16;
 /// IPv6 address.
@@ -33,4 +35,13 @@ pub const IN: u16 = 1;
 /// The name of a type, or `TYPE1234` (RFC 3597).
 pub fn text(kind: u16) -> String {
     hickory_proto::rr::RecordType::from(kind).to_string()
+}
+
+/// The type of a name such as `AAAA` or `TYPE65`; `None` if there is none.
+pub fn parse(text: &str) -> Option<u16> {
+    let text = text.to_ascii_uppercase();
+    match text.strip_prefix("TYPE") {
+        Some(number) => number.parse().ok(),
+        None => text.parse::<hickory_proto::rr::RecordType>().ok().map(u16::from),
+    }
 }

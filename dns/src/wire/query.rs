@@ -97,6 +97,28 @@ impl<'p> Query<'p> {
     }
 }
 
+impl Query<'_> {
+    /// A query like this one, for another name and type.
+    pub fn as_question(&self, name: &[u8], kind: u16) -> Vec<u8> {
+        let mut message = Vec::with_capacity(HEADER + name.len() + 32);
+        message.extend_from_slice(&self.id.to_be_bytes());
+        message.extend_from_slice(&self.flags.to_be_bytes());
+        message.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())]);
+        message.extend_from_slice(name);
+        message.extend_from_slice(&kind.to_be_bytes());
+        message.extend_from_slice(&self.class.to_be_bytes());
+        if let Some(edns) = &self.edns {
+            message.push(0);
+            message.extend_from_slice(&kind::OPT.to_be_bytes());
+            message.extend_from_slice(&edns.payload.to_be_bytes());
+            message.extend_from_slice(&[0, edns.version, if edns.dnssec { 0x80 } else { 0 }, 0]);
+            message.extend_from_slice(&u16::try_from(edns.options.len()).unwrap_or_default().to_be_bytes());
+            message.extend_from_slice(edns.options);
+        }
+        message
+    }
+}
+
 /// A record that does not end within the message.
 pub(super) struct Cut;
 

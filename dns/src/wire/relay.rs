@@ -1,7 +1,7 @@
 //! Answers of other servers, checked and passed on.
 
 use super::query::{Cut, Query, skip_name};
-use super::writer::{Transport, Writer};
+use super::writer::{Form, Transport, Writer};
 use super::{HEADER, kind};
 
 /// Answers without data live this long at most, whatever their SOA says (RFC 2308 section 5).
@@ -14,6 +14,8 @@ pub struct Relayed {
     rcode: u16,
     records: Box<[u8]>,
     counts: [u16; 3],
+    /// Octets of the first section, and times to live in it.
+    first: (usize, usize),
     /// Where the records' times to live stand, from the start of the message.
     ttls: Box<[u16]>,
     lowest_ttl_s: u32,
@@ -69,6 +71,7 @@ impl Relayed {
             rcode: flags & 0x000f,
             records: Box::default(),
             counts: [0; 3],
+            first: (0, 0),
             ttls: Box::default(),
             lowest_ttl_s: TTL_MAX_S,
             has_soa: false,
@@ -107,6 +110,9 @@ impl Relayed {
                     return Err(Cut);
                 }
             }
+            if section == 0 {
+                self.first = (at - start, ttls.len());
+            }
         }
         self.records = message[start..at].into();
         self.ttls = ttls.into();
@@ -118,16 +124,18 @@ impl Relayed {
         &self,
         query: &Query<'_>,
         transport: Transport,
-        cap: u16,
+        form: Form,
         age: Age,
         out: &mut Vec<u8>,
     ) -> u16 {
-        let mut writer = Writer::begin(out, query, transport, cap);
+        let mut writer = Writer::begin(out, query, transport, form);
         if self.is_truncated() {
             writer.truncate();
         }
-        if writer.add_body(&self.records, self.counts).is_some() {
-            for at in &self.ttls {
+        if writer.add_body(&self.records, self.counts, self.first.0).is_some() {
+            let alone = form.minimal && self.counts[0] > 0;
+            let kept = if alone { &self.ttls[..self.first.1] } else { &self.ttls };
+            for at in kept {
                 let place = &mut writer.octets()[usize::from(*at)..][..4];
                 let ttl = u32::from_be_bytes([place[0], place[1], place[2], place[3]]);
                 place.copy_from_slice(&age.ttl_s(ttl).to_be_bytes());

@@ -21,6 +21,20 @@ pub enum Transport {
     Tcp,
 }
 
+/// The form that a block gives its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// The largest answer over UDP, whatever the client takes.
+    pub cap: u16,
+    /// Answers hold nothing but what was asked for.
+    pub minimal: bool,
+}
+
+impl Form {
+    /// Nothing is held back from the client.
+    pub const FULL: Self = Self { cap: u16::MAX, minimal: false };
+}
+
 /// A section that records are added to; sections are written in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
@@ -40,11 +54,12 @@ pub struct Writer<'b> {
     counts: [u16; 3],
     truncated: bool,
     edns: bool,
+    minimal: bool,
 }
 
 impl<'b> Writer<'b> {
-    /// Begins the answer: header and question. `cap` limits what a UDP client may ask for.
-    pub fn begin(out: &'b mut Vec<u8>, query: &Query<'_>, transport: Transport, cap: u16) -> Self {
+    /// Begins the answer: header and question.
+    pub fn begin(out: &'b mut Vec<u8>, query: &Query<'_>, transport: Transport, form: Form) -> Self {
         out.clear();
         out.extend_from_slice(&query.id.to_be_bytes());
         out.extend_from_slice(&[0; HEADER - 2]);
@@ -52,10 +67,17 @@ impl<'b> Writer<'b> {
         let size = match (transport, &query.edns) {
             (Transport::Tcp, _) => MESSAGE_MAX,
             (Transport::Udp, None) => PLAIN_MAX,
-            (Transport::Udp, Some(edns)) => usize::from(edns.payload.min(cap)).max(PLAIN_MAX),
+            (Transport::Udp, Some(edns)) => usize::from(edns.payload.min(form.cap)).max(PLAIN_MAX),
         };
         let reserved = query.edns.as_ref().map_or(0, opt_length);
-        Self { limit: size - reserved, out, counts: [0; 3], truncated: false, edns: query.edns.is_some() }
+        Self {
+            limit: size - reserved,
+            out,
+            counts: [0; 3],
+            truncated: false,
+            edns: query.edns.is_some(),
+            minimal: form.minimal,
+        }
     }
 
     /// Forgets all records again.
@@ -117,8 +139,12 @@ impl<'b> Writer<'b> {
 
     /// Adds all records of another message with the same question, as they stand in it. Returns
     /// where they begin, or nothing if they do not fit.
-    pub fn add_body(&mut self, records: &[u8], counts: [u16; 3]) -> Option<usize> {
+    /// The first section alone ends after `first` octets.
+    pub fn add_body(&mut self, records: &[u8], counts: [u16; 3], first: usize) -> Option<usize> {
         let start = self.out.len();
+        let alone = self.minimal && counts[0] > 0;
+        let (records, counts) =
+            if alone { (&records[..first], [counts[0], 0, 0]) } else { (records, counts) };
         if start + records.len() > self.limit {
             self.truncated = true;
             return None;
@@ -139,6 +165,10 @@ impl<'b> Writer<'b> {
     }
 
     fn keep(&mut self, section: Section, start: usize) -> bool {
+        if self.minimal && section != Section::Answer && self.counts[0] > 0 {
+            self.out.truncate(start);
+            return false;
+        }
         // Once a record is left out, smaller ones after it must not slip in.
         let fits = self.out.len() <= self.limit && !(self.truncated && section == Section::Answer);
         if fits {

@@ -43,6 +43,14 @@ pub(super) fn place(name: &Name<'_>) -> Option<Place> {
     }
 }
 
+/// The address that a whole name of the reverse tree stands for.
+pub(crate) fn address_of(name: &Name<'_>) -> Option<IpAddr> {
+    match place(name)? {
+        Place::Address(address) => Some(address),
+        Place::Part(..) => None,
+    }
+}
+
 /// The address of a pod's label: dashes for dots, or for colons.
 pub(super) fn dashed(label: &[u8]) -> Option<IpAddr> {
     let mut octets = [0; 39];

@@ -35,8 +35,19 @@ pub enum Resolved {
         answers: Vec<Box<[u8]>>,
         /// Whole records, without compression.
         authority: Vec<Box<[u8]>>,
+        /// The response code.
+        rcode: u16,
         /// The answer was cut.
         truncated: bool,
+        /// The answer as it came.
+        raw: Box<[u8]>,
+    },
+    /// The whole answer to another query.
+    Whole {
+        /// The query.
+        question: Box<[u8]>,
+        /// The answer.
+        answer: Box<[u8]>,
     },
 }
 
@@ -76,7 +87,7 @@ pub fn answer(
             chase(index, options, query, request, (own, target), writer)
         }
         found => {
-            let scribe = Scribe { index, options, turn: request.turn, kind: query.kind };
+            let scribe = Scribe::new(index, options, request.turn, query.kind);
             if scribe.write(found, zone, own, writer) == Yield::NoData {
                 apex::deny(index, options, own, writer);
             }
@@ -105,7 +116,7 @@ fn missing(
 }
 
 /// The zone with the most labels that a name is within.
-pub(super) fn zone_of<'o>(options: &'o Options, name: &Name<'_>) -> Option<&'o Zone> {
+pub(crate) fn zone_of<'o>(options: &'o Options, name: &Name<'_>) -> Option<&'o Zone> {
     let zones = options.zones.iter().filter(|zone| name.is_within(zone));
     zones.max_by_key(|zone| zone.labels())
 }

@@ -19,14 +19,24 @@ pub(super) fn deny(index: &Index, options: &Options, owner: Owner<'_>, writer: &
     soa(index, options, Section::Authority, owner, writer);
 }
 
+/// How long the SOA lives, in seconds.
+pub(super) fn soa_ttl_s(options: &Options) -> u32 {
+    options.ttl_s.min(SOA_TTL_MAX_S)
+}
+
+/// The numbers at the end of the SOA's data.
+pub(super) fn soa_numbers(index: &Index, options: &Options) -> [u32; 5] {
+    [index.serial, REFRESH_S, RETRY_S, EXPIRE_S, options.ttl_s]
+}
+
 fn soa(index: &Index, options: &Options, section: Section, owner: Owner<'_>, writer: &mut Writer<'_>) {
     let push_zone = |out: &mut Vec<u8>| push_pointer(out, owner.zone_pointer);
-    writer.add(section, push_zone, kind::SOA, options.ttl_s.min(SOA_TTL_MAX_S), |out| {
+    writer.add(section, push_zone, kind::SOA, soa_ttl_s(options), |out| {
         out.extend_from_slice(b"\x02ns\x03dns");
         push_pointer(out, owner.zone_pointer);
         out.extend_from_slice(b"\x0ahostmaster");
         push_pointer(out, owner.zone_pointer);
-        for number in [index.serial, REFRESH_S, RETRY_S, EXPIRE_S, options.ttl_s] {
+        for number in soa_numbers(index, options) {
             out.extend_from_slice(&number.to_be_bytes());
         }
     });
@@ -127,7 +137,8 @@ impl Scribe<'_> {
     }
 }
 
-fn addresses_of(server: &NameServer) -> Box<dyn Iterator<Item = IpAddr> + '_> {
+/// Where a name server is reached.
+pub(super) fn addresses_of(server: &NameServer) -> Box<dyn Iterator<Item = IpAddr> + '_> {
     let member = server.member.and_then(|place| server.entry.members.at(place));
     match member {
         Some(member) => Box::new(std::iter::once(member.address)),

@@ -44,7 +44,7 @@ pub(super) fn chase(
         );
         owner = next;
         let (Some(zone), Some(stand)) = (zone, stand) else {
-            return foreign(query, request.resolved, target, writer);
+            return complete(query, request.resolved, target, writer);
         };
         if !whole {
             return Outcome::Answered(Rcode::NoError);
@@ -57,7 +57,7 @@ pub(super) fn chase(
                 return Outcome::Answered(Rcode::ServFail);
             }
             found => {
-                let scribe = Scribe { index, options, turn: request.turn, kind: query.kind };
+                let scribe = Scribe::new(index, options, request.turn, query.kind);
                 if scribe.write(found, zone, stand, writer) == Yield::NoData {
                     apex::deny(index, options, own, writer);
                 }
@@ -91,14 +91,15 @@ fn push_target(out: &mut Vec<u8>, name: &Name<'_>, stand: Option<Owner<'_>>, own
     }
 }
 
-fn foreign(
+/// Adds what a name outside of the zones leads to, or asks for it.
+pub(crate) fn complete(
     query: &Query<'_>,
     resolved: Option<&Resolved>,
     wanted: &[u8],
     writer: &mut Writer<'_>,
 ) -> Outcome {
     match resolved {
-        Some(Resolved::Records { target, answers, authority, truncated }) if **target == *wanted => {
+        Some(Resolved::Records { target, answers, authority, truncated, .. }) if **target == *wanted => {
             for (section, records) in [(Section::Answer, answers), (Section::Authority, authority)] {
                 for record in records {
                     writer.add_raw(section, record);
@@ -115,6 +116,6 @@ fn foreign(
             Outcome::Answered(Rcode::ServFail)
         }
         // Not asked yet, or the alias changed meanwhile.
-        Some(Resolved::Records { .. }) | None => Outcome::Foreign(wanted.into()),
+        Some(Resolved::Records { .. } | Resolved::Whole { .. }) | None => Outcome::Foreign(wanted.into()),
     }
 }

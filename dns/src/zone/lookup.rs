@@ -107,7 +107,7 @@ fn zonal<'i, 'q>(entry: &'i Arc<Entry>, name: &'q Name<'q>, depth: usize) -> Fou
     Found::Zonal(entry, Zonal { name, labels: depth - 5, prefer })
 }
 
-fn endpoint<'i, 'q>(entry: &'i Arc<Entry>, label: &'q [u8]) -> Found<'i, 'q> {
+pub(super) fn endpoint<'i, 'q>(entry: &'i Arc<Entry>, label: &'q [u8]) -> Found<'i, 'q> {
     if entry.members.named(label).next().is_some() {
         return Found::Endpoint(entry, label);
     }
@@ -118,7 +118,7 @@ fn endpoint<'i, 'q>(entry: &'i Arc<Entry>, label: &'q [u8]) -> Found<'i, 'q> {
 }
 
 /// The ports that `_port._proto` names can name.
-fn ports(entry: &Entry) -> impl Iterator<Item = &Port> {
+pub(super) fn ports(entry: &Entry) -> impl Iterator<Item = &Port> {
     entry.ports.iter().chain(entry.members.ports().filter(|_| entry.headless))
 }
 
@@ -160,7 +160,7 @@ impl<'q> Zonal<'q> {
 }
 
 impl<'q> PortLabels<'q> {
-    fn of(port: &'q [u8], protocol: &'q [u8]) -> Self {
+    pub(super) fn of(port: &'q [u8], protocol: &'q [u8]) -> Self {
         Self { port: without_underscore(port), protocol: without_underscore(protocol) }
     }
 
@@ -170,6 +170,6 @@ impl<'q> PortLabels<'q> {
     }
 }
 
-fn without_underscore(label: &[u8]) -> &[u8] {
+pub(super) fn without_underscore(label: &[u8]) -> &[u8] {
     label.strip_prefix(b"_").unwrap_or(label)
 }

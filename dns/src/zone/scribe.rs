@@ -37,9 +37,23 @@ pub(super) struct Scribe<'i> {
     pub(super) options: &'i Options,
     pub(super) turn: usize,
     pub(super) kind: u16,
+    /// How long the records live that are made here, in seconds.
+    pub(super) ttl_s: u32,
+    /// Names of Services have no label `svc`.
+    pub(super) outside: bool,
 }
 
-impl Scribe<'_> {
+impl<'i> Scribe<'i> {
+    /// What a query of a type has in the cluster's own zones.
+    pub(super) fn new(index: &'i Index, options: &'i Options, turn: usize, kind: u16) -> Self {
+        Self { index, options, turn, kind, ttl_s: options.ttl_s, outside: false }
+    }
+
+    /// The labels of a Service's name left of the zone, in the object's case.
+    pub(super) fn stem<'e>(&self, entry: &'e Entry) -> &'e [u8] {
+        if self.outside { entry.key() } else { entry.stem() }
+    }
+
     /// Writes all of it.
     pub(super) fn write(
         &self,
@@ -86,7 +100,7 @@ impl Scribe<'_> {
         writer: &mut Writer<'_>,
     ) -> Yield {
         if let (Some(labels), true) = (labels, entry.headless) {
-            let addresses = service::addresses_with_port(entry, labels, self.options.ttl_s);
+            let addresses = service::addresses_with_port(entry, labels, self.ttl_s);
             return self.records(addresses.of_kind(self.kind), owner, writer);
         }
         self.records(entry.addresses.of_kind(self.kind), owner, writer)
@@ -122,7 +136,7 @@ impl Scribe<'_> {
         writer: &mut Writer<'_>,
     ) -> bool {
         let kind = if address.is_ipv4() { kind::A } else { kind::AAAA };
-        writer.add(section, owner, kind, self.options.ttl_s, |out| match address {
+        writer.add(section, owner, kind, self.ttl_s, |out| match address {
             IpAddr::V4(address) => out.extend_from_slice(&address.octets()),
             IpAddr::V6(address) => out.extend_from_slice(&address.octets()),
         })

@@ -9,7 +9,7 @@ use crate::wire::writer::{Section, Writer};
 /// What the weights of one answer add up to, as far as whole numbers can.
 const WEIGHTS: usize = 100;
 /// Owner, type, class, time to live, length, priority, weight and port.
-const SRV_HEADER: usize = 18;
+pub(super) const SRV_HEADER: usize = 18;
 /// Positions from here on cannot be pointed to.
 const POINTED_MAX: usize = 0x4000;
 
@@ -33,7 +33,7 @@ pub(super) fn srv(
         if ports().take(number).any(|earlier| earlier.port == port.port) {
             continue;
         }
-        add_srv(scribe, weight, port.port, owner, writer, |out| out.extend_from_slice(entry.stem()));
+        add_srv(scribe, weight, port.port, owner, writer, |out| out.extend_from_slice(scribe.stem(entry)));
     }
     for record in entry.addresses.v4.from(0).chain(entry.addresses.v6.from(0)) {
         writer.add_made(Section::Additional, target_at, record);
@@ -86,7 +86,7 @@ pub(super) fn zonal(
     if scribe.kind == kind::SRV {
         return members_srv(scribe, entry, picked, None, owner, writer);
     }
-    let addresses = Addresses::of(picked.map(|member| member.address), scribe.options.ttl_s);
+    let addresses = Addresses::of(picked.map(|member| member.address), scribe.ttl_s);
     scribe.records(addresses.of_kind(scribe.kind), owner, writer)
 }
 
@@ -124,7 +124,7 @@ fn members_srv<'e>(
             }
             let whole = add_srv(scribe, weight, port.port, owner, writer, |out| {
                 label.push_to(out);
-                out.extend_from_slice(entry.stem());
+                out.extend_from_slice(scribe.stem(entry));
             });
             if !whole {
                 return Yield::Data;
@@ -140,7 +140,8 @@ fn members_srv<'e>(
         let fresh = number.filter(|(number, port)| !listed(member, *number, port.port)).count();
         let own_at = (fresh > 0).then_some(target_at);
         let stem = *stem_at.get_or_insert(target_at + 1 + label.octets().len());
-        target_at += fresh * (SRV_HEADER + 1 + label.octets().len() + entry.stem().len() + owner.zone.len());
+        target_at +=
+            fresh * (SRV_HEADER + 1 + label.octets().len() + scribe.stem(entry).len() + owner.zone.len());
         let same = |other: &&Member| other.address == member.address && of_member(other).next().is_some();
         if member.repeated && entry.members.before(member).any(|other| same(&other)) {
             continue;
@@ -159,7 +160,7 @@ fn members_srv<'e>(
     Yield::Data
 }
 
-fn add_srv(
+pub(super) fn add_srv(
     scribe: &Scribe<'_>,
     weight: u16,
     port: u16,
@@ -168,7 +169,7 @@ fn add_srv(
     target: impl FnOnce(&mut Vec<u8>),
 ) -> bool {
     let push_owner = |out: &mut Vec<u8>| push_pointer(out, owner.pointer);
-    writer.add(Section::Answer, push_owner, kind::SRV, scribe.options.ttl_s, |out| {
+    writer.add(Section::Answer, push_owner, kind::SRV, scribe.ttl_s, |out| {
         for number in [0, weight, port] {
             out.extend_from_slice(&number.to_be_bytes());
         }
@@ -179,7 +180,7 @@ fn add_srv(
 }
 
 /// The weight of each of so many pairs of address and port; `None` if there is none.
-fn weight(pairs: usize) -> Option<u16> {
+pub(super) fn weight(pairs: usize) -> Option<u16> {
     let each = WEIGHTS.checked_div(pairs)?.max(1);
     u16::try_from(each).ok()
 }

@@ -8,13 +8,19 @@ use serde_json::{Value, json};
 use super::suite::{Expected, NameCase};
 
 /// What is wrong with an answer; `None` if nothing is.
-pub(crate) fn problem(case: &NameCase, answer: Option<&[u8]>) -> Option<String> {
-    let answer = answer.map(Message::from_vec);
-    let message = match answer {
+pub(crate) fn problem(case: &NameCase, answers: &[Vec<u8>]) -> Option<String> {
+    let mut answers = answers.iter().map(|answer| Message::from_vec(answer));
+    let mut message = match answers.next() {
         None => return Some(format!("{} {}: no answer", case.qname, case.qtype)),
         Some(Err(error)) => return Some(format!("{} {}: {error}", case.qname, case.qtype)),
         Some(Ok(message)) => message,
     };
+    for later in answers {
+        match later {
+            Ok(later) => message.answers.extend(later.answers),
+            Err(error) => return Some(format!("{} {}: {error}", case.qname, case.qtype)),
+        }
+    }
     let mut wrong = Vec::new();
     let rcode = rcode(u16::from(message.metadata.response_code));
     if rcode != case.rcode {

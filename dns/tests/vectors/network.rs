@@ -1,8 +1,7 @@
 //! The server on the loopback interface, with an upstream beside it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use seaway_dns::corefile;
 use seaway_dns::engine::Engine;
 use seaway_dns::feed::Feed;
 use seaway_dns::server::{Listener, Server as DnsServer, ServerOptions, Service};
+use seaway_dns::wire::kind;
 use seaway_dns::wire::query::{Query, Unfit};
 use tokio::runtime::Runtime;
 
@@ -38,14 +38,11 @@ pub(crate) struct Network {
 impl Network {
     /// A server set up as a suite says.
     pub(crate) fn new(suite: &Suite, tcp: bool) -> Result<Self, String> {
-        let unserved = suite.config.unserved();
-        if !unserved.is_empty() {
-            return Err(format!("not served: {}", unserved.join(", ")));
-        }
+        let dir = tempfile::tempdir().unwrap();
         let upstream = suite.config.upstream.clone().map(serve_canned);
-        let text = suite.config.corefile(PORT, upstream);
-        let mut blocks = corefile::parse(&text, Path::new(".")).map_err(|error| error.to_string())?;
-        localize(&mut blocks, &suite.config.local_ips);
+        let text = suite.config.corefile(PORT, upstream, dir.path());
+        let mut blocks = corefile::parse(&text, dir.path()).map_err(|error| error.to_string())?;
+        localize(&mut blocks, &suite.config);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let service = Service::new(Engine::new(blocks));
@@ -116,9 +113,26 @@ fn read_framed(stream: &mut TcpStream) -> Option<Vec<u8>> {
 }
 
 impl Server for Network {
-    fn ask(&mut self, query: &[u8], tcp: Option<bool>) -> Option<Vec<u8>> {
-        if tcp.unwrap_or(self.tcp) { self.over_tcp(query) } else { self.over_udp(query) }
+    fn ask(&mut self, query: &[u8], tcp: Option<bool>, _client: Option<IpAddr>) -> Vec<Vec<u8>> {
+        let transfer = Query::read(query).is_ok_and(|query| matches!(query.kind, kind::AXFR | kind::IXFR));
+        if !tcp.unwrap_or(self.tcp || transfer) {
+            return self.over_udp(query).into_iter().collect();
+        }
+        let mut answers: Vec<Vec<u8>> = self.over_tcp(query).into_iter().collect();
+        while transfer && !is_complete(&answers) {
+            let Some(next) = self.stream.as_mut().and_then(read_framed) else { break };
+            answers.push(next);
+        }
+        answers
     }
+}
+
+/// Whether the messages of a transfer end with the SOA that they began with, or are no transfer.
+fn is_complete(answers: &[Vec<u8>]) -> bool {
+    let messages = answers.iter().map(|answer| Message::from_vec(answer).unwrap());
+    let records: Vec<_> = messages.flat_map(|message| message.answers).collect();
+    records.len() < 2
+        || records.last().map(|record| &record.data) == records.first().map(|record| &record.data)
 }
 
 /// An upstream over UDP and TCP, which ends with the test.

@@ -39,14 +39,35 @@ pub(crate) struct Config {
     pub(crate) upstream: Option<Upstream>,
     pub(crate) fallthrough: Option<Vec<String>>,
     pub(crate) zonal: bool,
-    pub(crate) next_static_zone: Option<Value>,
-    pub(crate) static_zone: Option<Value>,
+    pub(crate) next_static_zone: Option<StaticZone>,
+    pub(crate) static_zone: Option<StaticZone>,
     pub(crate) autopath: Option<Value>,
-    pub(crate) client_search: Option<Value>,
-    pub(crate) external: Option<Value>,
-    pub(crate) multicluster_zones: Option<Value>,
+    pub(crate) client_search: Vec<String>,
+    pub(crate) external: Option<External>,
+    pub(crate) multicluster_zones: Option<Vec<String>>,
     pub(crate) transfer_to: Option<Value>,
     pub(crate) create_before: Option<Value>,
+}
+
+/// A zone that is asked after the cluster's.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StaticZone {
+    pub(crate) origin: String,
+    #[serde(default)]
+    records: Vec<Value>,
+    #[serde(default)]
+    soa: Value,
+}
+
+/// Names for those outside of the cluster.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct External {
+    zones: Vec<String>,
+    apex: Option<String>,
+    ttl: Option<u32>,
+    headless: bool,
+    pub(crate) ns_addresses: Vec<std::net::IpAddr>,
 }
 
 /// Who answers for everything else.
@@ -91,6 +112,8 @@ pub(crate) struct NameCase {
     pub(crate) additional: Vec<Expected>,
     pub(crate) aa: Option<bool>,
     pub(crate) tc: Option<bool>,
+    /// Who asks.
+    pub(crate) client_ip: Option<std::net::IpAddr>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -125,27 +148,41 @@ impl Config {
         if self.zones_as_names.is_empty() { &self.zones } else { &self.zones_as_names }
     }
 
-    /// What it asks for that the server does not have.
-    pub(crate) fn unserved(&self) -> Vec<&'static str> {
-        let parts = [
-            ("next_static_zone", &self.next_static_zone),
-            ("static_zone", &self.static_zone),
-            ("autopath", &self.autopath),
-            ("client_search", &self.client_search),
-            ("external", &self.external),
-            ("multicluster_zones", &self.multicluster_zones),
-            ("transfer_to", &self.transfer_to),
-        ];
-        let given = |value: &Value| !matches!(value, Value::Null | Value::Bool(false));
-        parts
-            .into_iter()
-            .filter(|(_, value)| value.as_ref().is_some_and(given))
-            .map(|(name, _)| name)
-            .collect()
+    /// Whether answers depend on an address that a client on this machine cannot have.
+    pub(crate) fn needs_address(&self, cases: &[Case]) -> bool {
+        let given = |case: &Case| matches!(case, Case::Names(NameCase { client_ip: Some(_), .. }));
+        let everybody = self.transfer_to().is_none_or(|to| to.iter().any(|to| to == "*"));
+        cases.iter().any(given) || !everybody
+    }
+
+    /// Who may have whole zones.
+    pub(crate) fn transfer_to(&self) -> Option<Vec<String>> {
+        match self.transfer_to.as_ref()? {
+            Value::Null | Value::Bool(false) => None,
+            Value::Bool(true) => Some(vec!["*".to_owned()]),
+            Value::String(to) => Some(vec![to.clone()]),
+            Value::Array(to) => Some(to.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+            other => panic!("transfer_to {other}"),
+        }
+    }
+
+    /// The zones of `autopath`, where there is one.
+    fn autopath(&self) -> Option<String> {
+        let names = |value: &Value| match value {
+            Value::String(name) if !name.starts_with('@') => name.clone(),
+            Value::Array(names) => names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            _ => ".".to_owned(),
+        };
+        match self.autopath.as_ref()? {
+            Value::Null | Value::Bool(false) => None,
+            Value::Object(fields) => Some(fields.get("zones").map_or_else(|| ".".to_owned(), names)),
+            other => Some(names(other)),
+        }
     }
 
     /// The same as a Corefile that listens on `port`.
-    pub(crate) fn corefile(&self, port: u16, upstream: Option<std::net::SocketAddr>) -> String {
+    /// Files that it names are written into `dir`.
+    pub(crate) fn corefile(&self, port: u16, upstream: Option<std::net::SocketAddr>, dir: &Path) -> String {
         let mut lines = vec![format!("kubernetes {} {{", self.zone_names().join(" "))];
         lines.push(format!("pods {}", self.pods.as_deref().unwrap_or("disabled")));
         lines.extend(self.ttl.map(|ttl| format!("ttl {ttl}")));
@@ -157,9 +194,83 @@ impl Config {
         lines.extend(self.zonal.then(|| "zonal".to_owned()));
         lines.extend(self.endpoint_pod_names.then(|| "endpoint_pod_names".to_owned()));
         lines.extend(self.fallthrough.as_ref().map(|zones| format!("fallthrough {}", zones.join(" "))));
+        lines.extend(
+            self.multicluster_zones.as_ref().map(|zones| format!("multicluster {}", zones.join(" "))),
+        );
         lines.push("}".to_owned());
+        if let Some(external) = &self.external {
+            lines.push(format!("k8s_external {} {{", external.zones.join(" ")));
+            lines.extend(external.apex.as_ref().map(|apex| format!("apex {}", apex.trim_end_matches('.'))));
+            lines.extend(external.ttl.map(|ttl| format!("ttl {ttl}")));
+            lines.extend(external.headless.then(|| "headless".to_owned()));
+            lines.push("}".to_owned());
+        }
+        for (number, zone) in self.static_zone.iter().chain(&self.next_static_zone).enumerate() {
+            let name = format!("zone-{number}");
+            std::fs::write(dir.join(&name), zone.text()).unwrap();
+            lines.push(format!("file {name} {}", zone.origin));
+        }
+        if let Some(zones) = self.autopath() {
+            std::fs::write(dir.join("search"), format!("search {}\n", self.client_search.join(" "))).unwrap();
+            let source = if self.pods.as_deref() == Some("verified") { "@kubernetes" } else { "search" };
+            lines.push(format!("autopath {zones} {source}"));
+        }
+        if let Some(to) = self.transfer_to() {
+            lines.push(format!("transfer {{\nto {}\n}}", to.join(" ")));
+        }
         lines.extend(upstream.map(|upstream| format!("forward . {upstream}")));
         format!(".:{port} {{\nbind 127.0.0.1\n{}\n}}\n", lines.join("\n"))
+    }
+}
+
+impl StaticZone {
+    /// The zone as a file; records are lines of one already, or the fields of a record.
+    fn text(&self) -> String {
+        let line = |record: &Value| match record {
+            Value::String(line) => line.clone(),
+            record => {
+                let field = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+                let ttl = record["ttl"].as_u64().map(|ttl| ttl.to_string()).unwrap_or_default();
+                let kind = if field("type").is_empty() { "SOA".to_owned() } else { field("type") };
+                let owner = if field("name").is_empty() { self.origin.clone() } else { field("name") };
+                let data = if record["data"].is_null() { record } else { &record["data"] };
+                format!("{owner} {ttl} IN {kind} {}", presented(&kind, data))
+            }
+        };
+        let soa = match &self.soa {
+            Value::Null => {
+                format!("{} 3600 IN SOA ns.dns.{0} hostmaster.{0} 1 7200 1800 86400 5", self.origin)
+            }
+            soa => line(soa),
+        };
+        let others =
+            self.records.iter().map(line).filter(|line| self.soa.is_null() || !line.contains(" SOA "));
+        [soa].into_iter().chain(others).collect::<Vec<_>>().join("\n") + "\n"
+    }
+}
+
+/// The data of a record as zone files spell it.
+fn presented(kind: &str, data: &Value) -> String {
+    let text = |name: &str| data[name].as_str().unwrap_or(".").to_owned();
+    let number = |name: &str| data[name].as_u64().unwrap_or(1);
+    match (kind, data) {
+        ("SOA", Value::Object(_)) => format!(
+            "{} {} {} {} {} {} {}",
+            text("mname"),
+            text("rname"),
+            number("serial"),
+            number("refresh"),
+            number("retry"),
+            number("expire"),
+            number("minimum")
+        ),
+        ("SRV", Value::Object(_)) => {
+            format!("{} {} {} {}", number("priority"), number("weight"), number("port"), text("target"))
+        }
+        ("TXT", Value::Array(parts)) => parts.iter().map(|part| format!("{part} ")).collect(),
+        ("TXT", Value::String(text)) => format!("{text:?}"),
+        (_, Value::String(text)) => text.clone(),
+        (_, other) => panic!("data {other} of type {kind}"),
     }
 }
 

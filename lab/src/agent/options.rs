@@ -9,6 +9,8 @@ use serde::Deserialize;
 pub struct AgentOptions {
     /// The folder of manifests it watches.
     pub manifests: PathBuf,
+    /// Watch the API server that this file leads to, instead of the folder.
+    pub kubeconfig: Option<PathBuf>,
     /// The interfaces it attaches to.
     pub interfaces: Vec<String>,
     /// The cgroup whose sockets it translates. Always given: the agent's default is the root.
@@ -42,7 +44,11 @@ pub struct AgentStatus {
 impl AgentOptions {
     pub(super) fn to_arguments(&self) -> Vec<String> {
         let path = |path: &Path| path.to_string_lossy().into_owned();
-        let mut arguments = vec!["agent".to_owned(), "--manifests".into(), path(&self.manifests)];
+        let (flag, source) = match &self.kubeconfig {
+            Some(file) => ("--kubeconfig", file),
+            None => ("--manifests", &self.manifests),
+        };
+        let mut arguments = vec!["agent".to_owned(), flag.into(), path(source)];
         arguments.extend(self.interfaces.iter().flat_map(|name| ["--interface".into(), name.clone()]));
         arguments.extend(["--cgroup".into(), path(&self.cgroup)]);
         arguments.extend(["--pin-dir".into(), path(&self.pin_dir), "--run-dir".into(), path(&self.run_dir)]);

@@ -1,34 +1,64 @@
 //! The dataplane in the agent's hands: loaded first, attached once the first facts are in the maps.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use seaway_cluster::Warning;
+use seaway_cluster::{Node, Update, Waiting};
+use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
+use seaway_dataplane::links::Links;
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::Programs;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
-use seaway_dataplane::{Maps, attach};
+use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
 
 use super::Args;
+use super::interfaces::Interfaces;
 use super::report::Report;
+use super::told::Told;
 
 /// Programs, maps, and what is told about them.
 pub(super) struct Agent {
     programs: Programs,
     sync: Sync<KernelMaps>,
     links: PathBuf,
-    interfaces: Vec<String>,
+    /// This node, without its addresses.
+    site: Site,
+    devices: Devices,
+    interfaces: Interfaces,
+    /// Interfaces of the host that lead to pods.
+    pods: Interfaces,
+    /// Interfaces that the programs are attached to.
+    on: BTreeSet<String>,
+    pods_on: BTreeSet<String>,
     cgroup: Option<PathBuf>,
     attached: bool,
     report: Report,
+    told: Told,
+    /// What [`note_source`](Self::note_source) was told last, until it is in force.
+    waiting: Waiting,
+    node: String,
+    /// Without a cluster there may be no Node object, and the node is fit all the same.
+    stand_in: Option<Arc<Node>>,
+    here: Option<Arc<Node>>,
 }
 
 impl Agent {
     /// Loads the programs with the pinned maps, or with new ones that it pins.
-    pub(super) fn load(args: &Args, probe: Probe, pins: &Pins, node: String, folder: &Path) -> Result<Self> {
+    pub(super) fn load(
+        args: &Args,
+        probe: Probe,
+        pins: &Pins,
+        site: Site,
+        [interfaces, pods]: [Interfaces; 2],
+        told: Told,
+    ) -> Result<Self> {
+        let node = Arc::clone(&site.node);
+        let node = &*node;
         tracing::info!(%probe, node, "loading");
         let wanted = args.capacity.capacities();
         let programs = Programs::load(&probe, &wanted, Some(&pins.maps()))?;
@@ -41,33 +71,92 @@ impl Agent {
                 "the pinned maps keep their size; run `seaway agent --cleanup` to make them anew"
             );
         }
-        let report = Report::new(args, probe, node.clone(), folder);
+        collector::start(&pins.maps(), probe.ticks_per_s)?;
+        let report = Report::new(args, probe, node.to_owned());
         Ok(Self {
             programs,
-            sync: Sync::new(maps, node)?,
+            sync: Sync::new(maps, site.clone())?,
+            site,
+            devices: Devices::open(&pins.maps())?,
             links: pins.links(),
-            interfaces: args.interfaces.clone(),
+            interfaces,
+            pods,
+            on: BTreeSet::new(),
+            pods_on: BTreeSet::new(),
             cgroup: args.cgroup.clone(),
             attached: false,
             report,
+            told,
+            waiting: Waiting::default(),
+            node: node.to_owned(),
+            stand_in: args.facts.manifests.as_ref().map(|_| Arc::default()),
+            here: None,
         })
     }
 
     /// Takes note of what is wrong with the source.
-    pub(super) fn note_source(&mut self, warnings: &[Warning]) {
-        self.report.note_source(warnings);
+    pub(super) fn note_source(&mut self, update: &Update) {
+        self.report.note_source(&update.warnings);
+        self.told.metrics().warnings(update.warnings.len());
+        self.waiting.add(update.arrivals.take());
+        self.told.metrics().pending(&self.waiting);
+        self.told.queued();
+        self.here = update.snapshot.nodes.get(self.node.as_str()).or(self.stand_in.as_ref()).cloned();
+    }
+
+    /// Takes note of the node's interfaces before there are any facts.
+    pub(super) fn start_on(&mut self, links: &Links) {
+        if let Some(event) = self.note_links(links) {
+            self.sync.handle(event, 0);
+        }
+    }
+
+    /// Takes note of the node's interfaces. Returns what follows for the Services.
+    pub(super) fn note_links(&mut self, links: &Links) -> Option<Event> {
+        match self.devices.follow(links) {
+            Ok(0) => {}
+            Ok(left_out) => tracing::warn!(
+                left_out,
+                "interfaces do not fit into the map; packets take the longer way there; raise --devices-max"
+            ),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "interfaces"),
+        }
+        let (addresses, routed) = (links.addresses.clone(), links.routed.clone());
+        let site = Site { addresses, routed, ..self.site.clone() };
+        if site == self.site {
+            return None;
+        }
+        self.site = site;
+        Some(Event::Site(Arc::new(self.site.clone())))
     }
 
     /// Deals with an event. Returns when to send a retry.
     pub(super) fn handle(&mut self, event: Event, now_ms: u64) -> Result<Option<Duration>> {
         let audit = matches!(event, Event::Audit);
+        let full = !matches!(event, Event::Facts(_));
+        let begun = Instant::now();
         let outcome = self.sync.handle(event, now_ms);
+        if outcome.error.is_none() {
+            self.note_synced(full, begun.elapsed());
+        }
         self.tell(audit, &outcome);
+        end_sockets(&outcome);
         if !self.attached && outcome.error.is_none() {
             self.attach()?;
         }
+        if audit || self.report.is_new() {
+            self.told.count_without_local(self.sync.desired());
+        }
         self.report.publish(&self.sync, &outcome, self.attached);
         Ok(outcome.retry_in)
+    }
+
+    /// What waited is in force.
+    fn note_synced(&mut self, full: bool, took: Duration) {
+        let waited = std::mem::take(&mut self.waiting);
+        let first = !self.attached;
+        self.told.synced(full || first, took, &waited, first, self.here.as_deref());
+        self.told.metrics().pending(&self.waiting);
     }
 
     /// The agent ends: nobody speaks for the maps any more.
@@ -75,20 +164,62 @@ impl Agent {
         self.report.withdraw();
     }
 
+    /// Whether [`look_for_interfaces`](Self::look_for_interfaces) may find something.
+    pub(super) fn interfaces_may_grow(&self) -> bool {
+        self.attached && (self.interfaces.may_grow() || self.pods.may_grow())
+    }
+
+    /// Attaches to interfaces of a pattern that came, and forgets those that went.
+    pub(super) fn look_for_interfaces(&mut self) -> Result<()> {
+        let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
+        if present != self.on || pods != self.pods_on {
+            self.attach_interfaces(&present, &pods)?;
+            self.report.note_interfaces(&self.on);
+        }
+        Ok(())
+    }
+
+    /// When the status file has to be written; never, if it says everything.
+    pub(super) fn status_due(&self) -> impl Future<Output = ()> + use<> {
+        self.report.due()
+    }
+
+    /// Writes the status file.
+    pub(super) fn write_status(&mut self) {
+        self.report.write();
+    }
+
     /// Traffic is taken over when the maps say where it goes, not before.
     fn attach(&mut self) -> Result<()> {
-        for gone in attach::retain(&self.links, &self.interfaces, self.cgroup.as_deref())? {
-            tracing::info!(link = gone, "detached: it is no longer asked for");
-        }
-        for interface in &self.interfaces {
-            let how = attach::interface(&mut self.programs, &self.links, interface)?;
-            tracing::info!(interface, ?how, "attached");
-        }
+        let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
+        self.attach_interfaces(&present, &pods)?;
         if let Some(cgroup) = &self.cgroup {
             let how = attach::cgroup(&mut self.programs, &self.links, cgroup)?;
             tracing::info!(cgroup = %cgroup.display(), ?how, "attached");
         }
         self.attached = true;
+        self.report.note_interfaces(&self.on);
+        Ok(())
+    }
+
+    fn attach_interfaces(&mut self, present: &BTreeSet<String>, pods: &BTreeSet<String>) -> Result<()> {
+        for gone in attach::retain(&self.links, present, pods, self.cgroup.as_deref())? {
+            tracing::info!(link = gone, "detached: it is no longer asked for");
+        }
+        self.on.retain(|interface| present.contains(interface));
+        self.pods_on.retain(|interface| pods.contains(interface));
+        for interface in present.difference(&self.on.clone()) {
+            let how = attach::interface(&mut self.programs, &self.links, interface);
+            if attached(interface, &self.interfaces, how)? {
+                self.on.insert(interface.clone());
+            }
+        }
+        for interface in pods.difference(&self.pods_on.clone()) {
+            let how = attach::classifiers(&mut self.programs, &self.links, interface);
+            if attached(interface, &self.pods, how)? {
+                self.pods_on.insert(interface.clone());
+            }
+        }
         Ok(())
     }
 
@@ -101,12 +232,43 @@ impl Agent {
                 operations = outcome.applied,
                 "the maps had been changed by something else; they are right again"
             );
+        } else if !self.attached {
+            let services = self.sync.installed().len();
+            tracing::info!(operations = outcome.applied, services, "in force");
         } else if !audit {
-            tracing::info!(
-                operations = outcome.applied,
-                services = self.sync.installed().keys().count(),
-                "in force"
-            );
+            tracing::debug!(operations = outcome.applied, "in force");
         }
     }
+}
+
+/// A connected UDP socket of the node would go on sending to an endpoint that is gone.
+fn end_sockets(outcome: &Outcome) {
+    if outcome.gone_udp.is_empty() {
+        return;
+    }
+    match dead_sockets::end(&outcome.gone_udp) {
+        Ok(0) => {}
+        Ok(sockets) => {
+            tracing::info!(sockets, "ended sockets that were connected to endpoints which are gone")
+        }
+        Err(error) => tracing::warn!(%error, "sockets stay connected to endpoints which are gone"),
+    }
+}
+
+/// One of a pattern may be gone again already, and then is not there the next time.
+fn attached<T: std::fmt::Debug>(
+    interface: &str,
+    asked: &Interfaces,
+    how: Result<T, attach::Error>,
+) -> Result<bool> {
+    match how {
+        Ok(how) => tracing::info!(interface, ?how, "attached"),
+        Err(error) if !asked.named().iter().any(|name| name == interface) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(interface, error, "cannot attach; it will be tried again");
+            return Ok(false);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(true)
 }

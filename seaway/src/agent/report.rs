@@ -1,28 +1,39 @@
 //! What the agent tells: each warning once in the log, all of them in the status file.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seaway_cluster::Warning;
 use seaway_dataplane::Maps;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::status::Status;
 use seaway_dataplane::sync::{Outcome, Sync};
+use tokio::time::{Instant, sleep_until};
 
 use super::Args;
+
+/// The status file is written this often at most: under a burst it must not cost more than the
+/// changes that it tells of.
+const WRITE_EVERY: Duration = Duration::from_millis(50);
 
 /// The state behind the status file.
 pub(super) struct Report {
     run_dir: PathBuf,
-    source: BTreeSet<String>,
+    source: Arc<[Warning]>,
+    source_texts: BTreeSet<String>,
     told: BTreeSet<String>,
     status: Status,
+    written: Instant,
+    /// The file does not say everything yet.
+    stale: bool,
 }
 
 impl Report {
     /// Nothing is in force yet.
-    pub(super) fn new(args: &Args, probe: Probe, node: String, folder: &Path) -> Self {
+    pub(super) fn new(args: &Args, probe: Probe, node: String) -> Self {
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let status = Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -33,20 +44,38 @@ impl Report {
             frontends: 0,
             backends: 0,
             node,
-            manifests: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
-            interfaces: args.interfaces.clone(),
+            manifests: args.facts.manifests.as_ref().map(absolute),
+            kubeconfig: args.facts.kubeconfig.as_ref().map(absolute),
+            interfaces: Vec::new(),
             cgroup: args.cgroup.clone(),
             probe,
             warnings: Vec::new(),
             error: None,
         };
         let run_dir = args.places.run_dir.clone();
-        Self { run_dir, source: BTreeSet::new(), told: BTreeSet::new(), status }
+        Self {
+            run_dir,
+            source: Arc::default(),
+            source_texts: BTreeSet::new(),
+            told: BTreeSet::new(),
+            status,
+            written: Instant::now(),
+            stale: false,
+        }
     }
 
     /// Replaces what is wrong with the source.
-    pub(super) fn note_source(&mut self, warnings: &[Warning]) {
-        self.source = warnings.iter().map(ToString::to_string).collect();
+    pub(super) fn note_source(&mut self, warnings: &Arc<[Warning]>) {
+        if !Arc::ptr_eq(&self.source, warnings) {
+            self.source = Arc::clone(warnings);
+            self.source_texts = warnings.iter().map(ToString::to_string).collect();
+        }
+    }
+
+    /// Replaces the interfaces that packets are translated on.
+    pub(super) fn note_interfaces(&mut self, on: &BTreeSet<String>) {
+        self.status.interfaces = on.iter().cloned().collect();
+        self.stale = true;
     }
 
     /// Tells what came of an event.
@@ -59,11 +88,14 @@ impl Report {
             status.revision += 1;
             status.synced_at_ms = now_ms();
         }
-        status.services = installed.keys().count();
+        status.services = installed.len();
         status.frontends = installed.frontends().len();
         status.backends = installed.backends().len();
-        let mut warnings = self.source.clone();
+        let mut warnings = self.source_texts.clone();
         warnings.extend(outcome.full.iter().map(ToString::to_string));
+        let random = |full: &_| format!("{full}; its endpoints are chosen at random until then");
+        warnings.extend(outcome.without_table.iter().map(random));
+        warnings.extend(outcome.warnings.iter().cloned());
         warnings.extend(outcome.conflicts.iter().map(ToString::to_string));
         warnings.extend(
             outcome.ignored_empty.then(|| "the source has no objects at all; nothing is removed".to_owned()),
@@ -73,7 +105,32 @@ impl Report {
         }
         status.warnings = warnings.iter().cloned().collect();
         self.told = warnings;
-        if let Err(error) = status.write(&self.run_dir) {
+        self.stale = true;
+        if self.written.elapsed() >= WRITE_EVERY || status_is_new(&self.status) {
+            self.write();
+        }
+    }
+
+    /// Whether nothing was told yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.status.revision == 0
+    }
+
+    /// When the file has to be written; never, if it says everything.
+    pub(super) fn due(&self) -> impl Future<Output = ()> + use<> {
+        let at = self.stale.then(|| self.written + WRITE_EVERY);
+        async move {
+            match at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Writes the file.
+    pub(super) fn write(&mut self) {
+        (self.stale, self.written) = (false, Instant::now());
+        if let Err(error) = self.status.write(&self.run_dir) {
             tracing::warn!(%error, folder = %self.run_dir.display(), "cannot write the status file");
         }
     }
@@ -84,6 +141,11 @@ impl Report {
             tracing::debug!(%error, "no status file to remove");
         }
     }
+}
+
+/// The first word of an agent is waited for.
+fn status_is_new(status: &Status) -> bool {
+    status.revision <= 1
 }
 
 fn now_ms() -> u64 {

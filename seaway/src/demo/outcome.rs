@@ -8,7 +8,8 @@ use std::{
 use seaway_lab::load::{EndpointTally, Tally};
 use serde::Serialize;
 
-use super::manifests::{ENDPOINT_PORT, REMOVED};
+use super::manifests::{ENDPOINT_PORT, REMOVED, VIP};
+use super::names::Resolution;
 
 /// How far an endpoint may be from its fair share, in percent of that share.
 const TOLERANCE_PERCENT: u64 = 20;
@@ -16,6 +17,8 @@ const TOLERANCE_PERCENT: u64 = 20;
 /// The document that `--json` prints.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
+    /// The Service's name, resolved.
+    pub(super) resolution: Resolution,
     /// With all endpoints.
     pub(super) paths: Vec<PathOutcome>,
     /// Requests started after the removal of an endpoint was in force.
@@ -46,7 +49,11 @@ pub(super) struct PathOutcome {
 impl Outcome {
     /// The promises that were not kept.
     pub(super) fn problems(&self) -> Vec<String> {
-        self.paths.iter().chain(&self.after_removal).flat_map(PathOutcome::problems).collect()
+        let Resolution { name, address, .. } = &self.resolution;
+        let wrong = *address != VIP.ip();
+        let name = wrong.then(|| format!("names: {name} is {address}, not {}", VIP.ip()));
+        let paths = self.paths.iter().chain(&self.after_removal);
+        name.into_iter().chain(paths.flat_map(PathOutcome::problems)).collect()
     }
 }
 
@@ -126,7 +133,7 @@ fn allowed_deviation(share: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::manifests::{ENDPOINTS, VIP};
+    use crate::demo::manifests::ENDPOINTS;
 
     fn tally(counts: &[(&str, u64)], failed: u64) -> Tally {
         let endpoint = |&(address, requests): &(&str, u64)| {

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use super::{
     interrupt::Interrupt,
     manifests::{self, ENDPOINT_PORT, ENDPOINTS, REMOVED, SERVICE_FILE, VIP},
+    names::{NameServer, Resolution},
 };
 
 /// Folders, pins and the cgroup are called so, followed by the process id.
@@ -31,6 +32,7 @@ const AGENT_ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// Everything, in the order in which it is taken down: who uses comes before what is used.
 #[derive(Debug)]
 pub(super) struct Site {
+    names: Option<NameServer>,
     agent: Option<Agent>,
     _servers: Vec<Server>,
     network: Topology,
@@ -67,7 +69,7 @@ impl Site {
         let program = env::current_exe().context("cannot find the path of this program")?;
         let pins = bpffs().join(format!("{NAME}{}", process::id()));
         let launcher = Launcher::new(program, ["worker"]);
-        Ok(Self { agent: None, _servers: servers, network, cgroup, pins, folder, launcher })
+        Ok(Self { names: None, agent: None, _servers: servers, network, cgroup, pins, folder, launcher })
     }
 
     /// One line about the network.
@@ -84,6 +86,7 @@ impl Site {
     pub(super) fn start_agent(&mut self, interrupt: &Interrupt) -> anyhow::Result<String> {
         let started = Instant::now();
         let options = AgentOptions {
+            kubeconfig: None,
             manifests: manifests_in(&self.folder),
             interfaces: self.network.interfaces(),
             cgroup: self.cgroup.path().to_owned(),
@@ -105,6 +108,12 @@ impl Site {
         Ok(format!(
             "agent: process {pid} serves {VIP} with {backends} endpoints, {elapsed_ms} ms after its start"
         ))
+    }
+
+    /// Resolves the Service's name from the client.
+    pub(super) fn resolve(&mut self, interrupt: &Interrupt) -> anyhow::Result<Resolution> {
+        let server = NameServer::start(&self.network, &self.launcher, self.folder.path())?;
+        self.names.insert(server).resolve(&self.network, interrupt)
     }
 
     /// Takes an endpoint away by an edit of its manifest.

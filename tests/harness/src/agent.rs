@@ -11,7 +11,7 @@ use std::{
 use seaway_lab::{AgentOptions, AgentStatus, Cgroup, Namespace, bpffs, sweep};
 use tempfile::TempDir;
 
-use crate::launcher;
+use crate::{ApiServer, launcher};
 
 /// Long enough for a loaded machine; a test that reaches it has failed anyway.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,6 +52,7 @@ impl AgentSetup {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let options = AgentOptions {
             manifests,
+            kubeconfig: None,
             interfaces: interfaces.into_iter().map(Into::into).collect(),
             cgroup: cgroup.path().to_owned(),
             pin_dir: bpffs().join(format!("{PINS}{}-{count}", process::id())),
@@ -66,6 +67,16 @@ impl AgentSetup {
     pub fn arguments<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.options.arguments.extend(arguments.into_iter().map(Into::into));
         self
+    }
+
+    /// Lets agents follow an API server instead of the folder.
+    ///
+    /// # Panics
+    /// When the kubeconfig cannot be written.
+    pub fn follow(&mut self, server: &ApiServer) {
+        let file = self.options.run_dir.with_file_name("kubeconfig");
+        server.write_kubeconfig(&file, None);
+        self.options.kubeconfig = Some(file);
     }
 
     /// Writes a manifest for an agent that is not running yet.
@@ -83,10 +94,19 @@ impl AgentSetup {
     /// When it does not become ready; the message has the end of its log.
     #[must_use]
     pub fn start(&self, namespace: &Namespace) -> Agent {
+        let mut agent = self.start_unready(namespace);
+        agent.inner.wait_ready(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+        agent
+    }
+
+    /// Starts an agent in `namespace`; it may never become ready.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_unready(&self, namespace: &Namespace) -> Agent {
         let started = seaway_lab::Agent::start(namespace, &launcher(), self.options.clone());
-        let mut inner = started.unwrap_or_else(|error| panic!("{error}"));
-        inner.wait_ready(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
-        Agent { inner }
+        Agent { inner: started.unwrap_or_else(|error| panic!("{error}")) }
     }
 
     /// The cgroup whose sockets the agent translates.

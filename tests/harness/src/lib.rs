@@ -1,11 +1,12 @@
-//! What tests and benchmarks share: privileges, waiting, the built program, an agent to test,
-//! and the maps in plain memory.
+//! What tests and benchmarks share: privileges, waiting, the built program, an agent to test, an
+//! API server to follow, and the maps in plain memory.
 //!
 //! Everything here panics instead of returning errors, with a message that says what was going on.
 
 #![forbid(unsafe_code)]
 
 mod agent;
+mod api_server;
 mod binary;
 mod contents;
 mod faults;
@@ -17,8 +18,9 @@ mod script;
 mod wait;
 
 pub use agent::{Agent, AgentSetup};
+pub use api_server::{ApiBehaviour, ApiFault, ApiServer};
 pub use binary::{launcher, seaway_binary};
-pub use contents::{Contents, Destination, Frontend};
+pub use contents::{Contents, Destination, Frontend, options};
 pub use faults::{Faults, FaultyMaps};
 pub use memory_flows::MemoryFlows;
 pub use memory_maps::{Memory, MemoryMaps};

@@ -72,11 +72,11 @@ impl FlowEntry for Entry {
         self.0.get()
     }
 
-    fn state(&self) -> u32 {
+    fn state(&self) -> u16 {
         self.0.get().state
     }
 
-    fn touch(&self, state: u32, now: u64) {
+    fn touch(&self, state: u16, now: u64) {
         self.0.set(FlowValue { state, last_seen: now, ..self.0.get() });
     }
 }

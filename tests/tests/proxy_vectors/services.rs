@@ -1,6 +1,6 @@
 //! Where Services are exposed.
 
-use k8s_openapi::api::core::v1 as corev1;
+use seaway_cluster::api;
 use seaway_cluster::{AddressFamily, Service, ServicePort, ServiceType, SessionAffinity, convert};
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use super::{family, finish, port_name, read};
 struct ServiceCase {
     id: String,
     family: String,
-    service: corev1::Service,
+    service: api::Service,
     watched: bool,
     api_valid: bool,
     #[serde(default)]

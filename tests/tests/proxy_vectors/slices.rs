@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::discovery::v1 as discoveryv1;
+use seaway_cluster::api;
 use seaway_cluster::{EndpointSlice, ObjectName, SliceIndex, Snapshot, convert};
 use serde::Deserialize;
 
@@ -48,7 +48,7 @@ struct Difference {
 struct SliceCase {
     id: String,
     family: String,
-    slices: Vec<discoveryv1::EndpointSlice>,
+    slices: Vec<api::EndpointSlice>,
     #[serde(default)]
     steps: Vec<Step>,
     watched: bool,
@@ -68,7 +68,7 @@ struct SliceCase {
 #[serde(deny_unknown_fields)]
 struct Step {
     op: Op,
-    slice: discoveryv1::EndpointSlice,
+    slice: api::EndpointSlice,
 }
 
 #[derive(Deserialize)]
@@ -148,7 +148,7 @@ fn joined(case: &SliceCase, view: impl Fn(EndpointSlice) -> EndpointSlice) -> Ou
         let name = ObjectName::new(text(&object.metadata.namespace), text(&object.metadata.name));
         match (op, convert::endpoint_slice(object, &mut Vec::new())) {
             (Op::Apply, Ok(Some(slice))) => index.insert(Arc::new(view(slice))),
-            (Op::Apply | Op::Delete, _) => index.remove(&name),
+            (Op::Apply | Op::Delete, _) => _ = index.remove(&name),
         }
     }
     let snapshot = Snapshot { slices: index.into_slices(), ..Snapshot::default() };

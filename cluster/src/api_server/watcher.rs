@@ -1,0 +1,250 @@
+//! One kind of object: listed, then watched, for ever.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Instant;
+
+use futures::{AsyncBufRead, AsyncBufReadExt};
+use kube::Client;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::Options;
+use super::backoff::{Backoff, random};
+use super::connection::connect;
+use super::line::{Line, Page};
+use super::query::Query;
+use super::read::{Reading, read};
+use super::store::Delta;
+use super::trouble::Trouble;
+
+/// The longest line of a watch; the API server itself takes no object of more than 3 MiB.
+const LINE_BYTES_MAX: usize = 64 << 20;
+/// Failures in a row after which somebody is told: a connection that is cut once is no news.
+const TOLD_AFTER: u32 = 2;
+/// Lists that were not streamed to their end before pages are asked for instead.
+const STREAMS_UNFINISHED_MAX: u32 = 2;
+
+/// Follows the objects of one query.
+pub(super) struct Watcher {
+    query: Query,
+    options: Options,
+    kubeconfig: Option<PathBuf>,
+    client: Client,
+    deltas: mpsc::Sender<Delta>,
+    /// How far the watch has come; none means that everything has to be listed.
+    position: Option<String>,
+    /// Streamed lists that did not come to their end.
+    unfinished: u32,
+    streaming: bool,
+    backoff: Backoff,
+    failures: u32,
+}
+
+impl Watcher {
+    pub(super) fn new(
+        query: Query,
+        options: Options,
+        kubeconfig: Option<PathBuf>,
+        client: Client,
+        deltas: mpsc::Sender<Delta>,
+    ) -> Self {
+        Self {
+            query,
+            options,
+            kubeconfig,
+            client,
+            deltas,
+            position: None,
+            unfinished: 0,
+            streaming: options.streaming,
+            backoff: Backoff::new(options.retry),
+            failures: 0,
+        }
+    }
+
+    /// Runs until nobody takes the changes any more.
+    pub(super) async fn run(mut self) {
+        loop {
+            let deltas = self.deltas.clone();
+            let outcome = tokio::select! {
+                () = deltas.closed() => return,
+                outcome = self.follow() => outcome,
+            };
+            let at_once = match outcome {
+                // The server ends every watch after a while.
+                Ok(()) => self.failures == 0,
+                Err(Trouble::Done) => return,
+                Err(trouble) => self.recover(&trouble).await,
+            };
+            if !at_once {
+                let wait = self.backoff.wait(random());
+                tokio::select! {
+                    () = deltas.closed() => return,
+                    () = sleep(wait) => {}
+                }
+            }
+        }
+    }
+
+    /// One list, if one is due, and one watch.
+    async fn follow(&mut self) -> Result<(), Trouble> {
+        if self.position.is_none() && !self.streaming {
+            self.list().await?;
+        }
+        self.watch().await
+    }
+
+    /// Prepares the next attempt. Returns whether it may be made at once.
+    async fn recover(&mut self, trouble: &Trouble) -> bool {
+        self.failures += 1;
+        let kind = self.query.kind;
+        tracing::debug!(%kind, failures = self.failures, %trouble, "a watch or list failed");
+        match trouble {
+            Trouble::Gone => {
+                self.position = None;
+                return self.failures == 1;
+            }
+            Trouble::NotStreamed => {
+                self.streaming = false;
+                self.failures = 0;
+                return true;
+            }
+            Trouble::Unauthorized => match connect(self.kubeconfig.as_deref(), &self.options).await {
+                Ok(client) => self.client = client,
+                Err(error) => tracing::debug!(%error, "the credentials cannot be read again"),
+            },
+            Trouble::Unfinished => {
+                self.unfinished += 1;
+                self.streaming = self.streaming && self.unfinished < STREAMS_UNFINISHED_MAX;
+            }
+            _ => {}
+        }
+        if self.failures >= TOLD_AFTER {
+            let problem = format!("cannot follow {kind} objects: {trouble}; the last facts stay in force");
+            self.send(Delta::Trouble(kind, Some(problem))).await.ok();
+        }
+        false
+    }
+
+    /// Lists every object, page by page.
+    async fn list(&mut self) -> Result<(), Trouble> {
+        let kind = self.query.kind;
+        self.send(Delta::Begin(kind)).await?;
+        let mut continues = None;
+        loop {
+            let text = self.client.request_text(self.query.list(&self.options, continues)?).await?;
+            let arrived = Instant::now();
+            let page: Page<'_> = serde_json::from_str(&text)?;
+            for object in page.items.into_iter().flatten() {
+                self.send(Delta::put(kind, read(kind, object), arrived)).await?;
+            }
+            continues = page.metadata.continues.filter(|token| !token.is_empty());
+            if continues.is_none() {
+                self.position = page.metadata.resource_version.filter(|version| !version.is_empty());
+                break;
+            }
+        }
+        self.send(Delta::End(kind)).await
+    }
+
+    /// Watches from the position, or from a streamed list on, until the server ends it.
+    async fn watch(&mut self) -> Result<(), Trouble> {
+        let kind = self.query.kind;
+        let mut listing = self.position.is_none();
+        let request = self.query.watch(self.position.as_deref(), random())?;
+        let stream = match self.client.request_stream(request).await.map_err(Trouble::from) {
+            Err(trouble) if listing && trouble.not_understood() => return Err(Trouble::NotStreamed),
+            stream => stream?,
+        };
+        self.send(if listing { Delta::Begin(kind) } else { Delta::Trouble(kind, None) }).await?;
+        let mut stream = pin!(stream);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let more = next_line(&mut stream, &mut line).await;
+            let arrived = Instant::now();
+            // A cut line is no line: what it was about comes again.
+            let complete = matches!(more, Ok(true));
+            if !complete && listing {
+                tracing::debug!(%kind, error = more.err().map(|error| error.to_string()), "a streamed list ended");
+                return Err(Trouble::Unfinished);
+            }
+            if !more? {
+                return Ok(());
+            }
+            listing = self.take(&line, listing, arrived).await?;
+            // What follows a failure has to get through before it counts as mended.
+            self.backoff.reset();
+            self.failures = 0;
+        }
+    }
+
+    /// Deals with one line. Returns whether the list goes on.
+    async fn take(&mut self, line: &[u8], listing: bool, arrived: Instant) -> Result<bool, Trouble> {
+        let kind = self.query.kind;
+        match Line::of(line)? {
+            Line::Put(object) => {
+                let reading = read(kind, object);
+                self.advance(&reading, listing);
+                self.send(Delta::put(kind, reading, arrived)).await?;
+            }
+            Line::Gone(object) => {
+                let reading = read(kind, object);
+                self.advance(&reading, listing);
+                if let Ok(reading) = reading {
+                    self.send(Delta::Gone { kind, name: reading.name, arrived }).await?;
+                }
+            }
+            Line::Bookmark { position, list_ends } => {
+                if listing && list_ends {
+                    self.send(Delta::End(kind)).await?;
+                    self.send(Delta::Trouble(kind, None)).await?;
+                    self.unfinished = 0;
+                }
+                let listed = !listing || list_ends;
+                if listed && !position.is_empty() {
+                    self.position = Some(position);
+                }
+                return Ok(!listed);
+            }
+            Line::Error(error) => return Err(error.into()),
+            Line::Unknown => {}
+        }
+        Ok(listing)
+    }
+
+    /// A list that is cut short begins again, whatever came of it.
+    fn advance(&mut self, reading: &serde_json::Result<Reading>, listing: bool) {
+        let position = reading.as_ref().ok().and_then(|reading| reading.position.clone());
+        if let Some(position) = position.filter(|_| !listing) {
+            self.position = Some(position);
+        }
+    }
+
+    async fn send(&self, delta: Delta) -> Result<(), Trouble> {
+        self.deltas.send(delta).await.map_err(|_| Trouble::Done)
+    }
+}
+
+/// Reads a line without its end. False at the end of the stream.
+async fn next_line(stream: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> Result<bool, Trouble> {
+    loop {
+        let buffer = stream.fill_buf().await?;
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+        let (taken, ends) = match buffer.iter().position(|octet| *octet == b'\n') {
+            Some(end) => (end + 1, true),
+            None => (buffer.len(), false),
+        };
+        line.extend_from_slice(&buffer[..taken]);
+        stream.consume_unpin(taken);
+        if ends {
+            return Ok(true);
+        }
+        if line.len() > LINE_BYTES_MAX {
+            return Err(Trouble::TooLong(LINE_BYTES_MAX));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What `deploy/` holds is what the API server would take, and asks for no more rights than the agent
+//! uses.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
+}
+
+/// The documents of a manifest, each decoded as its kind, without a field that the kind does not have.
+fn check(manifest: &str) -> Vec<Value> {
+    let texts = manifest.split("\n---\n").filter(|text| text.contains("kind:"));
+    let documents: Vec<Value> = texts.map(|text| serde_saphyr::from_str(text).unwrap()).collect();
+    for document in &documents {
+        match document["kind"].as_str().unwrap() {
+            "ServiceAccount" => typed::<ServiceAccount>(document),
+            "ClusterRole" => typed::<ClusterRole>(document),
+            "ClusterRoleBinding" => typed::<ClusterRoleBinding>(document),
+            "DaemonSet" => typed::<DaemonSet>(document),
+            other => panic!("{other} is not deployed"),
+        }
+    }
+    documents
+}
+
+fn typed<T: DeserializeOwned>(document: &Value) {
+    let mut unknown = Vec::new();
+    let read: Result<T, _> = serde_ignored::deserialize(document, |path| unknown.push(path.to_string()));
+    assert!(read.is_ok(), "{:?}: {document}", read.err());
+    assert_eq!(unknown, Vec::<String>::new(), "fields that {} does not have", document["kind"]);
+}
+
+/// The objects, whose rights and capabilities are the least that the agent works with.
+fn check_objects(documents: &[Value]) {
+    let of = |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap();
+    assert_eq!(documents.len(), 4);
+    let mut rights = BTreeSet::new();
+    for rule in of("ClusterRole")["rules"].as_array().unwrap() {
+        assert_eq!(rule["verbs"], serde_json::json!(["get", "list", "watch"]));
+        rights.extend(rule["resources"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()));
+    }
+    assert_eq!(rights, BTreeSet::from(["endpointslices", "nodes", "pods", "services"]));
+    let pod = &of("DaemonSet")["spec"]["template"]["spec"];
+    let security = &pod["containers"][0]["securityContext"];
+    assert_eq!(security["capabilities"]["add"], serde_json::json!(["BPF", "NET_ADMIN", "PERFMON"]));
+    assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
+    assert_eq!((&security["privileged"], &security["readOnlyRootFilesystem"]), (&false.into(), &true.into()));
+    assert_eq!(pod["hostNetwork"], true);
+}
+
+#[test]
+fn kustomize_objects_are_of_the_api_and_ask_for_little() {
+    let read = |name: &str| fs::read_to_string(folder().join("kustomize").join(name)).unwrap();
+    check_objects(&check(&format!("{}\n---\n{}", read("rbac.yaml"), read("daemonset.yaml"))));
+}
+
+/// Renders with a tool, if it is there; says so if it is not.
+fn rendered(command: &mut Command) -> Option<String> {
+    match command.output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+            Some(String::from_utf8(output.stdout).unwrap())
+        }
+        Err(error) => {
+            println!("not rendered: {command:?}: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn kubectl_renders_the_kustomization() {
+    let text = rendered(Command::new("kubectl").arg("kustomize").arg(folder().join("kustomize")));
+    if let Some(text) = text {
+        check_objects(&check(&text));
+    }
+}
+
+#[test]
+fn helm_renders_the_chart() {
+    let chart = folder().join("helm/seaway");
+    if let Some(text) = rendered(Command::new("helm").args(["template", "seaway"]).arg(&chart)) {
+        check_objects(&check(&text));
+    }
+    // With or without the tool: every value that a template names has a default.
+    let values: Value =
+        serde_saphyr::from_str(&fs::read_to_string(chart.join("values.yaml")).unwrap()).unwrap();
+    for template in ["daemonset.yaml", "rbac.yaml"] {
+        let text = fs::read_to_string(chart.join("templates").join(template)).unwrap();
+        for named in text.split(".Values.").skip(1) {
+            let end = named.find(|next: char| !next.is_ascii_alphanumeric() && next != '.');
+            let path = named[..end.unwrap_or(named.len())].trim_end_matches('.');
+            let found = path.split('.').try_fold(&values, |value, key| value.get(key));
+            assert!(found.is_some(), "{template} names .Values.{path}, which values.yaml does not have");
+        }
+    }
+}
+
+#[test]
+fn dashboard_and_alerts_name_metrics_that_exist() {
+    let monitoring = folder().join("monitoring");
+    let dashboard: Value =
+        serde_json::from_str(&fs::read_to_string(monitoring.join("dashboard.json")).unwrap()).unwrap();
+    assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() >= 8));
+    let alerts = fs::read_to_string(monitoring.join("alerts.yaml")).unwrap();
+    let parsed: Value = serde_saphyr::from_str(&alerts).unwrap();
+    assert!(parsed["groups"][0]["rules"].as_array().is_some_and(|rules| rules.len() >= 4));
+    let known = ["metrics.rs", "metrics/kernel.rs"]
+        .map(|file| fs::read_to_string(folder().join("../dataplane/src").join(file)).unwrap());
+    let known = known.concat();
+    let texts = format!("{dashboard}{alerts}");
+    for word in texts.split(|next: char| !next.is_ascii_alphanumeric() && next != '_') {
+        if let Some(name) = word.strip_prefix("kubeproxy_").or(word.strip_prefix("seaway_")) {
+            let name = name.trim_end_matches("_bucket").trim_end_matches("_total");
+            let rule = name.trim_start_matches("sync_proxy_rules_");
+            assert!(known.contains(rule), "{word} is no metric of the agent");
+        }
+    }
+}

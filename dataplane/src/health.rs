@@ -1,0 +1,3 @@
+//! What load balancers, kubelets and people ask over HTTP: is it well?
+
+pub mod proxy;

@@ -1,0 +1,283 @@
+//! Facts from an API server, over real HTTP, with everything that can go wrong on the way.
+
+#![forbid(unsafe_code)]
+
+mod api_source {
+    pub(crate) mod setting;
+}
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use api_source::setting::{Setting, quick};
+use seaway_cluster::api_server::Options;
+use seaway_harness::{ApiBehaviour, ApiFault};
+use seaway_tests::api_objects::{name, node, service, slice};
+use serde_json::json;
+
+const KINDS: [&str; 4] = ["services", "endpointslices", "nodes", "pods"];
+
+/// Ways to list: streamed, in pages of 3, and in pages from a server that knows no streams.
+fn ways() -> [(Options, ApiBehaviour); 3] {
+    let pages = ApiBehaviour { page_max: 3, ..ApiBehaviour::default() };
+    [
+        (quick(), ApiBehaviour::default()),
+        (Options { streaming: false, ..quick() }, pages.clone()),
+        (quick(), ApiBehaviour { streaming: false, ..pages }),
+    ]
+}
+
+#[tokio::test]
+async fn lists_are_followed_by_changes_however_they_were_sent() {
+    for (options, behaviour) in ways() {
+        let setting = Setting::new(behaviour);
+        setting.server.put_all((0..10).map(service));
+        setting.server.put_all((0..10).map(|number| slice(number, 2)));
+        let mut facts = setting.follow(options).await;
+        facts.until(10, 20).await;
+        setting.server.put(slice(3, 5));
+        setting.server.delete("Service", "n/svc-00009");
+        facts.until(9, 23).await;
+        assert_eq!(facts.warnings(), "");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_told_before_every_kind_was_listed() {
+    let setting = Setting::new(ApiBehaviour::default());
+    setting.server.put(service(0));
+    setting.server.fail_next("pods", ApiFault::Silence);
+    let options = Options { silence: Duration::from_millis(300), streaming: false, ..quick() };
+    let begun = Instant::now();
+    let mut facts = setting.follow(options).await;
+    assert!(begun.elapsed() >= options.silence, "the silent list was not waited for");
+    facts.until(1, 0).await;
+}
+
+#[tokio::test]
+async fn only_what_a_proxy_serves_is_sent() {
+    let setting = Setting::new(ApiBehaviour::default());
+    let mut headless = service(1);
+    headless["spec"]["clusterIP"] = "None".into();
+    let mut foreign = service(2);
+    foreign["metadata"]["labels"] = json!({"service.kubernetes.io/service-proxy-name": ""});
+    let mut headless_slice = slice(1, 4);
+    headless_slice["metadata"]["labels"]["service.kubernetes.io/headless"] = "".into();
+    setting.server.put_all([service(0), headless, foreign, slice(0, 1), headless_slice]);
+    setting.server.put_all([node("node-1", "a"), node("node-2", "b")]);
+    let mut facts = setting.follow(quick()).await;
+    facts.until(1, 1).await;
+    let snapshot = facts.snapshot();
+    assert!(snapshot.nodes.keys().map(AsRef::as_ref).eq(["node-1"]));
+    assert!(snapshot.services.keys().map(|key| key.name.to_string()).eq([name(0)]));
+}
+
+/// A fault in the way of one change: it arrives all the same, and without a warning that stays.
+async fn check_fault(kind: &str, fault: ApiFault) {
+    for (options, behaviour) in ways() {
+        let setting = Setting::new(behaviour);
+        setting.server.put_all((0..5).map(service));
+        setting.server.put_all((0..5).map(|number| slice(number, 2)));
+        let mut facts = setting.follow(options).await;
+        facts.until(5, 10).await;
+        setting.server.fail_next(kind, fault);
+        setting.server.put(slice(4, 7));
+        setting.server.delete("Service", "n/svc-00000");
+        facts.until(4, 15).await;
+        facts.until_warnings("").await;
+        setting.server.put(service(6));
+        facts.until(5, 15).await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_is_cut_is_asked_for_again() {
+    check_fault("endpointslices", ApiFault::Truncated).await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_no_json_costs_nothing_but_the_connection() {
+    check_fault("endpointslices", ApiFault::Garbage).await;
+}
+
+#[tokio::test]
+async fn a_position_that_is_gone_leads_to_a_new_list() {
+    check_fault("services", ApiFault::Status(410)).await;
+    check_fault("endpointslices", ApiFault::Event(410)).await;
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_is_asked_again() {
+    check_fault("services", ApiFault::Status(503)).await;
+    check_fault("services", ApiFault::Event(500)).await;
+    check_fault("endpointslices", ApiFault::Status(429)).await;
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_given_up() {
+    check_fault("endpointslices", ApiFault::Silence).await;
+}
+
+#[tokio::test]
+async fn a_compacted_server_sends_everything_again_and_what_is_gone_goes() {
+    for (options, behaviour) in ways() {
+        let setting = Setting::new(behaviour);
+        setting.server.put_all((0..8).map(service));
+        let mut facts = setting.follow(options).await;
+        facts.until(8, 0).await;
+        setting.server.set_down(true);
+        setting.server.delete("Service", "n/svc-00003");
+        setting.server.put(service(8));
+        setting.server.put(service(9));
+        setting.server.compact();
+        setting.server.set_down(false);
+        facts.until(9, 0).await;
+        assert!(!facts.snapshot().services.keys().any(|key| *key.name == *name(3)));
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_off_begins_again() {
+    for (options, behaviour) in ways() {
+        let setting = Setting::new(behaviour);
+        setting.server.put_all((0..10).map(service));
+        setting.server.fail_next("services", ApiFault::Truncated);
+        setting.server.fail_next("services", ApiFault::Status(500));
+        let mut facts = setting.follow(options).await;
+        facts.until(10, 0).await;
+        facts.until_warnings("").await;
+    }
+}
+
+#[tokio::test]
+async fn resource_versions_may_jump() {
+    let setting = Setting::new(ApiBehaviour::default());
+    setting.server.put(service(0));
+    let mut facts = setting.follow(quick()).await;
+    facts.until(1, 0).await;
+    for number in 1..5 {
+        setting.server.jump(u64::from(number) << 40);
+        setting.server.put(service(number));
+        setting.server.cut();
+        facts.until(number as usize + 1, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn bookmarks_carry_a_quiet_watch_past_a_compaction() {
+    let behaviour = ApiBehaviour { bookmark_every: Duration::from_millis(20), ..ApiBehaviour::default() };
+    let setting = Setting::new(behaviour);
+    setting.server.put(service(0));
+    let mut facts = setting.follow(quick()).await;
+    facts.until(1, 0).await;
+    // Nodes and pods stay as they are while the version of everything else runs on.
+    for number in 1..20 {
+        setting.server.put(service(number));
+    }
+    facts.until(20, 0).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(setting.server.take_requests());
+    setting.server.cut();
+    setting.server.put(service(20));
+    facts.until(21, 0).await;
+    setting.settled(4).await;
+    let positions: Vec<String> = setting.server.take_requests();
+    assert!(positions.iter().all(|request| !request.contains("sendInitialEvents")), "{positions:#?}");
+    let old = positions.iter().filter(|request| request.ends_with("resourceVersion=1"));
+    assert_eq!(old.count(), 0, "{positions:#?}");
+}
+
+#[tokio::test]
+async fn an_outage_changes_nothing_and_is_told_once() {
+    let setting = Setting::new(ApiBehaviour::default());
+    setting.server.put_all((0..5).map(service));
+    let mut facts = setting.follow(quick()).await;
+    facts.until(5, 0).await;
+    let before = facts.snapshot();
+    setting.server.set_down(true);
+    facts.until_warnings("cannot follow").await;
+    let told = facts.until_warning_count(KINDS.len()).await;
+    // Many attempts later it is the same facts with the same words.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(facts.warnings(), told);
+    assert!(std::sync::Arc::ptr_eq(&before, &facts.snapshot()));
+    setting.server.put(service(5));
+    setting.server.set_down(false);
+    facts.until(6, 0).await;
+    facts.until_warnings("").await;
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_stays_as_it_was_and_is_named() {
+    for (options, behaviour) in ways() {
+        let setting = Setting::new(behaviour);
+        setting.server.put_all((0..5).map(service));
+        let mut facts = setting.follow(options).await;
+        facts.until(5, 0).await;
+        let mut wrong = service(2);
+        wrong["spec"]["ports"][0]["port"] = "eighty".into();
+        setting.server.put_all([wrong, service(5)]);
+        facts.until(6, 0).await;
+        facts.until_warnings("Service n/svc-00002: spec.ports[0].port: cannot be read").await;
+        assert!(facts.warnings().contains("its last good form"), "{}", facts.warnings());
+        // One that is wrong from the start holds up no other.
+        let mut wrong = service(7);
+        wrong["spec"]["ports"] = 3.into();
+        setting.server.put(wrong);
+        setting.server.compact();
+        setting.server.cut();
+        facts.until_warnings("Service n/svc-00007: spec.ports: cannot be read").await;
+        setting.server.delete("Service", "n/svc-00007");
+        setting.server.put(service(2));
+        facts.until_warnings("").await;
+        facts.until(6, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_expired_is_read_again() {
+    let token = |text: &str| ApiBehaviour { token: Some(text.into()), ..ApiBehaviour::default() };
+    let setting = Setting::new(token("first"));
+    let file = setting.folder.path().join("token");
+    fs::write(&file, "first").unwrap();
+    setting.server.write_kubeconfig(&setting.kubeconfig, Some(&file));
+    setting.server.put(service(0));
+    let mut facts = setting.follow(quick()).await;
+    facts.until(1, 0).await;
+    setting.server.behave(|behaviour| behaviour.token = Some("second".into()));
+    setting.server.cut();
+    facts.until_warnings("401").await;
+    fs::write(&file, "second").unwrap();
+    setting.server.put(service(1));
+    facts.until(2, 0).await;
+    facts.until_warnings("").await;
+}
+
+#[tokio::test]
+async fn a_thousand_changes_in_a_second_all_arrive() {
+    let setting = Setting::new(ApiBehaviour::default());
+    setting.server.put_all((0..100).map(service));
+    setting.server.put_all((0..100).map(|number| slice(number, 1)));
+    let mut facts = setting.follow(quick()).await;
+    facts.until(100, 100).await;
+    for change in 0..1000 {
+        setting.server.put(slice(change % 100, 2 + change / 100));
+        if change % 100 == 99 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    facts.until(100, 1100).await;
+    let waiting = facts.updates.borrow().arrivals.take();
+    assert_eq!((waiting.services, waiting.slices), (100, 100 + 1000));
+}
+
+#[tokio::test]
+async fn ten_thousand_services_are_there_at_the_start() {
+    for (options, behaviour) in ways().into_iter().take(2) {
+        let setting = Setting::new(ApiBehaviour { page_max: 500, ..behaviour });
+        setting.server.put_all((0..10_000).map(service));
+        setting.server.put_all((0..10_000).map(|number| slice(number, 3)));
+        let mut facts = setting.follow(options).await;
+        facts.until(10_000, 30_000).await;
+    }
+}

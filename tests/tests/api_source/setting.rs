@@ -1,0 +1,106 @@
+//! A server, a kubeconfig that leads to it, and what a follower has of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seaway_cluster::api_server::{Options, follow};
+use seaway_cluster::source::Wants;
+use seaway_cluster::{Snapshot, Update};
+use seaway_harness::{ApiBehaviour, ApiServer};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Long enough for a loaded machine; a test that reaches it has failed anyway.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Setting {
+    pub(crate) server: ApiServer,
+    pub(crate) folder: TempDir,
+    pub(crate) kubeconfig: PathBuf,
+}
+
+pub(crate) struct Facts {
+    pub(crate) updates: watch::Receiver<Update>,
+}
+
+/// Waits that suit a test.
+pub(crate) fn quick() -> Options {
+    Options {
+        silence: Duration::from_secs(2),
+        retry: (Duration::from_millis(10), Duration::from_millis(50)),
+        ..Options::default()
+    }
+}
+
+impl Setting {
+    pub(crate) fn new(behaviour: ApiBehaviour) -> Self {
+        let server = ApiServer::start(behaviour);
+        let folder = TempDir::with_prefix("seaway-api-").unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        server.write_kubeconfig(&kubeconfig, None);
+        Self { server, folder, kubeconfig }
+    }
+
+    pub(crate) async fn follow(&self, options: Options) -> Facts {
+        let wants = Wants::proxy("node-1");
+        let follow = follow(Some(&self.kubeconfig), &wants, options);
+        let updates = timeout(PATIENCE, follow).await.expect("the first facts").expect("a kubeconfig");
+        Facts { updates }
+    }
+
+    /// Waits until there were this many requests.
+    pub(crate) async fn settled(&self, requests: usize) {
+        let wait = async {
+            let mut seen = 0;
+            while seen < requests {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                seen += self.server.take_requests().len();
+            }
+        };
+        timeout(PATIENCE, wait).await.expect("as many requests");
+    }
+}
+
+impl Facts {
+    /// Waits for this many Services and endpoints.
+    pub(crate) async fn until(&mut self, services: usize, endpoints: usize) {
+        let wait = self.updates.wait_for(|update| counts(update) == (services, endpoints));
+        let found = timeout(PATIENCE, wait).await.is_ok_and(|found| found.is_ok());
+        let (last, warnings) = (counts(&self.updates.borrow()), self.warnings());
+        assert!(found, "{services} services, {endpoints} endpoints; found {last:?}; warnings: {warnings}");
+    }
+
+    /// Waits for a warning with this text; for none at all if it is empty.
+    pub(crate) async fn until_warnings(&mut self, part: &str) {
+        let told = |update: &Update| match part {
+            "" => update.warnings.is_empty(),
+            part => update.warnings.iter().any(|warning| warning.to_string().contains(part)),
+        };
+        let found = timeout(PATIENCE, self.updates.wait_for(told)).await.is_ok_and(|found| found.is_ok());
+        assert!(found, "no warning {part:?} in: {}", self.warnings());
+    }
+
+    /// Waits for this many warnings, and returns them.
+    pub(crate) async fn until_warning_count(&mut self, count: usize) -> String {
+        let wait = self.updates.wait_for(|update| update.warnings.len() == count);
+        let found = timeout(PATIENCE, wait).await.is_ok_and(|found| found.is_ok());
+        assert!(found, "{count} warnings; found: {}", self.warnings());
+        self.warnings()
+    }
+
+    pub(crate) fn warnings(&self) -> String {
+        let warnings = self.updates.borrow().warnings.clone();
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.updates.borrow().snapshot)
+    }
+}
+
+fn counts(update: &Update) -> (usize, usize) {
+    let slices = update.snapshot.slices.values().flat_map(|slices| slices.values());
+    (update.snapshot.services.len(), slices.map(|slice| slice.endpoints.len()).sum())
+}

@@ -1,0 +1,208 @@
+//! Rows 26, 34 and 35 of the feature table: an agent that follows an API server.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use seaway_harness::{Agent, ApiFault, ApiServer, privileged, wait_for};
+use seaway_lab::load::{Load, Plan};
+use seaway_lab::probe::{Outcome, Probe, Transport};
+use seaway_tests::api_objects::node;
+use seaway_tests::network::{ECHO_TCP, HTTP, Network, Path, ask, http_of, pods, question, vip};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const HEALTH: u16 = 10256;
+const METRICS: u16 = 10249;
+/// Requests that have to be answered in each phase before the next begins.
+const REQUESTS: u64 = 200;
+/// Connections that stay open over everything that happens to the agent.
+const CONNECTIONS: usize = 1000;
+
+/// The Service `echo` as the API server has it; `echo` is the only name of its ports that is read.
+fn service(cluster_ip: &str) -> Value {
+    let port = |name: &str, number: u16| json!({"name": name, "port": number, "targetPort": name});
+    json!({
+        "kind": "Service", "metadata": {"namespace": "default", "name": format!("at-{}", cluster_ip.replace('.', "-"))},
+        "spec": {
+            "clusterIP": cluster_ip, "clusterIPs": [cluster_ip], "ipFamilies": ["IPv4"],
+            "ports": [port("echo", ECHO_TCP), port("http", HTTP)],
+        },
+    })
+}
+
+/// Its slice, with the pods of these numbers. Named ports are numbers there.
+fn slice(cluster_ip: &str, endpoints: &[usize]) -> Value {
+    let name = format!("at-{}", cluster_ip.replace('.', "-"));
+    let endpoint = |number: &usize| json!({"addresses": [http_of(*number).ip().to_string()]});
+    let port = |name: &str, number: u16| json!({"name": name, "port": 8000 + number});
+    json!({
+        "kind": "EndpointSlice",
+        "metadata": {"namespace": "default", "name": format!("{name}-x"), "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "ports": [port("echo", ECHO_TCP), port("http", HTTP)],
+        "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+    })
+}
+
+/// A network whose agents follow an API server, which has the Service on the usual address.
+fn network(endpoints: &[usize]) -> (Network, ApiServer) {
+    let mut network = Network::new(&[]);
+    network.setup = network.setup.arguments(["--node-name", "node-1"]);
+    let server = network.api_server();
+    let usual = vip(0, ECHO_TCP).ip().to_string();
+    server.put_all([service(&usual), slice(&usual, endpoints), node("node-1", "a")]);
+    (network, server)
+}
+
+fn usual() -> String {
+    vip(0, ECHO_TCP).ip().to_string()
+}
+
+fn start_loads(network: &Network, marks: usize) -> [Load; 2] {
+    let plan = Plan { marks, rate_per_s: Some(400), timeout_ms: 30_000, ..Plan::new(vip(0, HTTP), REQUESTS) };
+    Path::ALL.map(|path| network.load(path, &plan))
+}
+
+fn wait_for_requests(loads: &mut [Load; 2], phase: usize) {
+    for load in loads {
+        wait_for("200 requests", PATIENCE, || {
+            load.progress().unwrap().phases.get(phase).is_some_and(|tally| tally.requests >= REQUESTS)
+        });
+    }
+}
+
+fn finish(loads: [Load; 2]) {
+    for load in loads {
+        let phases = load.wait(PATIENCE).unwrap().phases;
+        assert!(phases.iter().all(|tally| tally.failed == 0 && tally.requests >= REQUESTS), "{phases:#?}");
+    }
+}
+
+#[test]
+fn row_26_a_thousand_connections_outlive_kill_and_restart() {
+    privileged!();
+    let (network, server) = network(&[0, 1, 2]);
+    let agent = network.start();
+    let mut loads = start_loads(&network, 2);
+    let mut probers = Path::ALL.map(|path| network.prober(path));
+    let mut open = Vec::new();
+    for number in 0..CONNECTIONS {
+        let probe = Probe { flow: Some(number.to_string()), ..question(Transport::Tcp, vip(0, ECHO_TCP)) };
+        let (name, _) = ask(&mut probers[number % 2], &probe);
+        open.push((number % 2, probe, name));
+    }
+    let mut check = || {
+        let lost = open.iter().filter(|(path, probe, name)| {
+            !matches!(probers[*path].ask(probe).unwrap(), Outcome::Answered { answer, .. } if answer.name == *name)
+        });
+        assert_eq!(lost.count(), 0, "of {CONNECTIONS} connections");
+    };
+    wait_for_requests(&mut loads, 0);
+    agent.kill();
+    check();
+    loads.iter_mut().for_each(|load| load.mark().unwrap());
+    wait_for_requests(&mut loads, 1);
+    let mut agent = network.start();
+    check();
+    loads.iter_mut().for_each(|load| load.mark().unwrap());
+    finish(loads);
+    // What changes now changes for new connections alone.
+    let before = agent.status().revision;
+    server.put(slice(&usual(), &[1]));
+    agent.wait("the change", |status| status.revision > before);
+    check();
+}
+
+#[test]
+fn row_26_an_outage_of_the_api_server_changes_nothing_for_traffic() {
+    privileged!();
+    let (network, server) = network(&[0, 1, 2]);
+    let mut agent = network.start();
+    let mut loads = start_loads(&network, 1);
+    wait_for_requests(&mut loads, 0);
+    server.set_down(true);
+    agent.wait("a warning", |status| status.warnings.iter().any(|told| told.contains("cannot follow")));
+    loads.iter_mut().for_each(|load| load.mark().unwrap());
+    // An agent that starts meanwhile leaves everything as it is, since it knows nothing.
+    agent.kill();
+    let waiting = network.setup.start_unready(network.topology.node.namespace());
+    finish(loads);
+    server.put(slice(&usual(), &[2]));
+    server.set_down(false);
+    let mut agent = waiting;
+    agent.wait("readiness", |status| status.ready);
+    let mut prober = network.prober(Path::Xdp);
+    assert_eq!(ask(&mut prober, &question(Transport::Tcp, vip(0, ECHO_TCP))).0, pods()[2]);
+}
+
+/// A connect to this address by the agent's node is answered by this pod.
+fn check_answer(network: &Network, agent: &mut Agent, address: &str, pod: usize) {
+    let mut prober = network.prober(Path::Socket);
+    let to = question(Transport::Tcp, (address.parse::<std::net::IpAddr>().unwrap(), ECHO_TCP).into());
+    let name = &pods()[pod];
+    wait_for(
+        "the answer",
+        PATIENCE,
+        || matches!(prober.ask(&to).unwrap(), Outcome::Answered { answer, .. } if answer.name == *name),
+    );
+    assert!(agent.status().warnings.is_empty());
+}
+
+#[test]
+fn row_34_services_of_a_range_that_was_added_and_named_ports_work() {
+    privileged!();
+    let (network, server) = network(&[0]);
+    let mut agent = network.start();
+    check_answer(&network, &mut agent, &usual(), 0);
+    // A ServiceCIDR that was added later has addresses that nobody told the agent of.
+    for (address, pod) in [("10.97.3.7", 1), ("172.30.0.9", 2)] {
+        server.put_all([service(address), slice(address, &[pod])]);
+        check_answer(&network, &mut agent, address, pod);
+    }
+    // What the name stands for differs between slices, and changes.
+    server.put(slice(&usual(), &[2]));
+    check_answer(&network, &mut agent, &usual(), 2);
+}
+
+#[test]
+fn row_35_health_and_metrics_are_told_as_kube_proxy_does() {
+    privileged!();
+    let (network, server) = network(&[0]);
+    server.fail_next("pods", ApiFault::Status(503));
+    server.set_down(true);
+    let mut agent = network.setup.start_unready(network.topology.node.namespace());
+    let status = |path: &str| network.get(HEALTH, path).map(|(status, _)| status);
+    // Alive, but not ready before the first sync.
+    wait_for("the server", PATIENCE, || status("/livez") == Some(200));
+    assert_eq!(status("/healthz"), Some(503));
+    server.set_down(false);
+    agent.wait("readiness", |status| status.ready);
+    let (code, body) = network.get(HEALTH, "/healthz").unwrap();
+    assert!(
+        code == 200 && body.contains(r#""nodeEligible":true,"healthy":true,"status":{"IPv4":{"#),
+        "{body}"
+    );
+    assert_eq!(network.get(METRICS, "/proxyMode"), Some((200, "seaway".into())));
+    // A node that is about to go takes no more traffic, but is as alive as ever.
+    let mut going = node("node-1", "a");
+    going["spec"]["taints"] = json!([{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]);
+    server.put(going);
+    wait_for("the taint", PATIENCE, || status("/healthz") == Some(503));
+    assert_eq!(status("/livez"), Some(200));
+    server.put(slice(&usual(), &[1]));
+    check_answer(&network, &mut agent, &usual(), 1);
+    let (code, text) = network.get(METRICS, "/metrics").unwrap();
+    assert_eq!(code, 200);
+    for line in [
+        "kubeproxy_sync_proxy_rules_endpoint_changes_total 2",
+        "kubeproxy_sync_proxy_rules_service_changes_total 1",
+        "kubeproxy_sync_proxy_rules_endpoint_changes_pending 0",
+        "kubeproxy_proxy_healthz_total{code=\"200\"} 1",
+        "seaway_drops_total{reason=\"truncated\"} 0",
+        "seaway_ct_entries{map=\"FLOWS_V4\"} 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+    }
+    assert!(text.contains("kubeproxy_sync_partial_proxy_rules_duration_seconds_count"), "{text}");
+}
