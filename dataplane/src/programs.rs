@@ -80,6 +80,8 @@ impl Programs {
         let mut loader = EbpfLoader::new();
         let set_retval = u32::from(probe.set_retval);
         loader.override_global("HAVE_SET_RETVAL", &set_retval, true);
+        let checksum_v6 = u32::from(probe.checksum_v6);
+        loader.override_global("HAVE_CHECKSUM_V6", &checksum_v6, true);
         loader.override_global("TICKS_PER_S", &probe.ticks_per_s, true);
         for name in MapName::ALL {
             loader.map_max_entries(name.as_str(), capacities.of(*name));
