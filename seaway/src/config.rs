@@ -36,11 +36,13 @@ enum Value {
 /// those of the process.
 pub(crate) fn with_file(command: Command, arguments: &[OsString]) -> Result<Command> {
     let Some(file) = file_of(arguments) else { return Ok(command) };
-    let wanted = arguments.iter().skip(1).find_map(|argument| {
-        let name = argument.to_str()?;
-        command.find_subcommand(name).map(|found| found.get_name().to_owned())
-    });
-    let Some(subcommand) = wanted else { return Ok(command) };
+    let wanted = arguments.iter().skip(1).find_map(|argument| command.find_subcommand(argument.to_str()?));
+    // Commands below another one may mean something else by the flag.
+    let takes_file =
+        |found: &&Command| found.get_arguments().any(|argument| argument.get_long() == Some(FLAG));
+    let Some(subcommand) = wanted.filter(takes_file).map(|found| found.get_name().to_owned()) else {
+        return Ok(command);
+    };
     let values = read(&file).with_context(|| format!("configuration file {}", file.display()))?;
     let mut unknown = None;
     let command = command.mut_subcommand(subcommand, |mut found| {
@@ -138,6 +140,15 @@ mod tests {
         check(all, &[], "[\"eth0\", \"bond*\"] debug true Some(4096)");
         check(all, &["--log", "warn", "--interface", "lo"], "[\"lo\"] warn true Some(4096)");
         check("interface: eth1", &[], "[\"eth1\"] info");
+    }
+
+    #[test]
+    fn a_command_without_the_flag_has_no_file() {
+        let command = command().subcommand(
+            Command::new("apf").subcommand(Command::new("serve").arg(Arg::new("config").long("config"))),
+        );
+        let arguments = ["seaway", "apf", "serve", "--config", "/"].map(OsString::from);
+        assert!(with_file(command, &arguments).is_ok());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) fn hosts(line: &Line, dir: &Path, of_block: &[Zone]) -> Result<Hosts,
         match option.word() {
             "ttl" => hosts.ttl_s = option.number(option.one("seconds")?, 1, 65_535)?,
             "no_reverse" => hosts.no_reverse = true,
-            // Files are read again whenever the Corefile is looked at.
+            // Taken for compatibility: files are read again when the Corefile changes.
             "reload" => drop(duration::parse(option, option.one("a duration")?)?),
             "fallthrough" => hosts.fallthrough = Some(zones::or_root(option, option.arguments())?),
             address if address.parse::<std::net::IpAddr>().is_ok() => {
