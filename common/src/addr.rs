@@ -38,14 +38,45 @@ impl Addr {
 
     /// Whether this is an IPv4 address.
     #[inline(always)]
-    pub fn is_v4(&self) -> bool {
-        self.halves[0] == 0 && self.words()[2] == MAPPED
+    pub const fn is_v4(&self) -> bool {
+        // The third word is the first in memory of the second half, whatever the machine's order.
+        let third = if cfg!(target_endian = "little") {
+            self.halves[1] as u32
+        } else {
+            (self.halves[1] >> 32) as u32
+        };
+        self.halves[0] == 0 && third == MAPPED.raw()
+    }
+
+    /// Whether packets can come from this address and go back to it: not unspecified, loopback,
+    /// multicast or broadcast (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5).
+    #[inline(always)]
+    pub fn is_unicast(&self) -> bool {
+        let last = self.last_word().get();
+        if self.is_v4() {
+            let first = last >> 24;
+            return first != 0 && first != 127 && first < 224;
+        }
+        self.words()[0].get() >> 24 != 0xff && (self.halves[0] != 0 || self.words()[2].get() != 0 || last > 1)
     }
 
     /// The IPv4 address's four bytes; the last four of an IPv6 one.
     #[inline(always)]
     pub fn last_word(&self) -> Be32 {
         self.words()[3]
+    }
+
+    /// The bits of this address that `mask` has too.
+    #[inline(always)]
+    #[must_use]
+    pub const fn masked(&self, mask: &Self) -> Self {
+        Self { halves: [self.halves[0] & mask.halves[0], self.halves[1] & mask.halves[1]] }
+    }
+
+    /// Whether every bit is zero.
+    #[inline(always)]
+    pub const fn is_zero(&self) -> bool {
+        self.halves[0] | self.halves[1] == 0
     }
 
     /// All sixteen bytes.

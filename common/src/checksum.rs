@@ -19,6 +19,7 @@ pub struct Delta(u16);
 impl Sum {
     /// Adds the sixteen-bit words of `data`; an odd last byte counts as if a zero followed.
     #[must_use]
+    #[inline(always)]
     pub fn bytes(mut self, data: &[u8]) -> Self {
         let mut words = data.chunks_exact(2);
         for word in &mut words {
@@ -28,6 +29,12 @@ impl Sum {
             self.0 = fold_once(self.0 + u32::from(u16::from_ne_bytes([*last, 0])));
         }
         self
+    }
+
+    /// Adds a word as it lies in memory.
+    #[inline(always)]
+    pub const fn word(self, word: u32) -> Self {
+        Self(fold_once(self.0) + (word & 0xffff) + (word >> 16))
     }
 
     /// The checksum to put into a header, in memory order.
@@ -54,6 +61,12 @@ impl Delta {
             .and(Self::between(old[1].raw(), new[1].raw()))
             .and(Self::between(old[2].raw(), new[2].raw()))
             .and(Self::between(old[3].raw(), new[3].raw()))
+    }
+
+    /// The difference as it lies in memory: what the kernel's checksum helpers take.
+    #[inline(always)]
+    pub const fn raw(self) -> u16 {
+        self.0
     }
 
     /// Both differences together.

@@ -48,13 +48,35 @@ pub struct Rewrite {
 const _: () = assert!(size_of::<Rewrite>() == 40);
 
 /// The entry translates from the client towards the backend; its pair translates replies.
-pub const FLOW_FORWARD: u32 = 1 << 0;
+pub const FLOW_FORWARD: u16 = 1 << 0;
 /// Packets were seen in both directions.
-pub const FLOW_ESTABLISHED: u32 = 1 << 1;
+pub const FLOW_ESTABLISHED: u16 = 1 << 1;
 /// A FIN or RST was seen; a new SYN starts a new flow.
-pub const FLOW_CLOSING: u32 = 1 << 2;
+pub const FLOW_CLOSING: u16 = 1 << 2;
+/// Packets leave by the programs' own transmission and not through the node's stack, which would
+/// refuse a packet from outside that carries the node's own address as its source.
+pub const FLOW_TRANSMIT: u16 = 1 << 3;
+/// The next hop's device takes what XDP programs redirect to it.
+pub const FLOW_XDP_HOP: u16 = 1 << 4;
+/// Packets are encapsulated for the backend, which answers the client itself.
+pub const FLOW_DSR: u16 = 1 << 5;
 
-/// What to do with the packets of one direction. 56 bytes.
+/// Bits that both entries of a pair share.
+pub const FLOW_SHARED: u16 = FLOW_ESTABLISHED | FLOW_CLOSING;
+
+/// Where transmitted packets go next. 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Hop {
+    /// Index of the interface; 0 when the next hop is not known.
+    pub ifindex: u32,
+    /// Destination and source of the link header, as they stand in it.
+    pub addresses: [Be32; 3],
+}
+
+const _: () = assert!(size_of::<Hop>() == 16);
+
+/// What to do with the packets of one direction. 72 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct FlowValue {
@@ -63,12 +85,16 @@ pub struct FlowValue {
     /// Backend id.
     pub backend: u32,
     /// `FLOW_*` bits.
-    pub state: u32,
+    pub state: u16,
+    /// Longest packet that fits the way out, network header included; 0 when it is not known.
+    pub mtu: u16,
     /// Time of a recent packet, in kernel ticks (`bpf_jiffies64`).
     pub last_seen: u64,
+    /// The next hop of a flow that is transmitted, looked up at the first packet and once a second.
+    pub hop: Hop,
 }
 
-const _: () = assert!(size_of::<FlowValue>() == 56);
+const _: () = assert!(size_of::<FlowValue>() == 72);
 
 impl FlowKey {
     /// What turns packets of this key into packets with these addresses and ports.
@@ -85,6 +111,12 @@ impl Rewrite {
     #[inline(always)]
     pub const fn reply_key(&self, proto: u8) -> FlowKey {
         FlowKey { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, proto, _pad: [0; 3] }
+    }
+
+    /// The part of the transport checksum's difference that comes from the ports.
+    #[inline(always)]
+    pub const fn ports_delta(&self) -> Delta {
+        self.l4_delta.and(self.l3_delta.negated())
     }
 
     /// What the pair entry rewrites to: replies get the addresses of `key`, the other way round.
@@ -104,7 +136,7 @@ impl Rewrite {
 /// [`FlowKey`] of an IPv4 packet, as the map holds it. 16 bytes.
 ///
 /// The flow maps are the only ones that every packet looks into, so they alone come in two
-/// widths: a flow of a packet over IPv4 takes 48 bytes instead of 96.
+/// widths: a flow of a packet over IPv4 takes 64 bytes instead of 112.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct FlowKeyV4 {
@@ -116,7 +148,7 @@ pub struct FlowKeyV4 {
     _pad: [u8; 3],
 }
 
-/// [`FlowValue`] of an IPv4 packet, as the map holds it. 32 bytes.
+/// [`FlowValue`] of an IPv4 packet, as the map holds it. 48 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct FlowValueV4 {
@@ -128,12 +160,16 @@ pub struct FlowValueV4 {
     l3_delta: Delta,
     backend: u32,
     /// `FLOW_*` bits.
-    pub state: u32,
+    pub state: u16,
+    /// As of [`FlowValue`].
+    pub mtu: u16,
     /// As of [`FlowValue`].
     pub last_seen: u64,
+    /// As of [`FlowValue`].
+    pub hop: Hop,
 }
 
-const _: () = assert!(size_of::<FlowKeyV4>() == 16 && size_of::<FlowValueV4>() == 32);
+const _: () = assert!(size_of::<FlowKeyV4>() == 16 && size_of::<FlowValueV4>() == 48);
 
 impl FlowKeyV4 {
     /// From the wide form of an IPv4 key.
@@ -155,18 +191,18 @@ impl FlowValueV4 {
     /// From the wide form of an IPv4 value.
     #[inline(always)]
     pub fn narrow(value: &FlowValue) -> Self {
-        let FlowValue { to, backend, state, last_seen } = *value;
+        let FlowValue { to, backend, state, mtu, last_seen, hop } = *value;
         let Rewrite { src, dst, sport, dport, l4_delta, l3_delta } = to;
         let (src, dst) = (src.last_word(), dst.last_word());
-        Self { src, dst, sport, dport, l4_delta, l3_delta, backend, state, last_seen }
+        Self { src, dst, sport, dport, l4_delta, l3_delta, backend, state, mtu, last_seen, hop }
     }
 
     /// The wide form.
     #[inline(always)]
     pub fn widen(&self) -> FlowValue {
-        let Self { src, dst, sport, dport, l4_delta, l3_delta, backend, state, last_seen } = *self;
-        let (src, dst) = (Addr::v4(src), Addr::v4(dst));
-        FlowValue { to: Rewrite { src, dst, sport, dport, l4_delta, l3_delta }, backend, state, last_seen }
+        let Self { src, dst, sport, dport, l4_delta, l3_delta, backend, state, mtu, last_seen, hop } = *self;
+        let to = Rewrite { src: Addr::v4(src), dst: Addr::v4(dst), sport, dport, l4_delta, l3_delta };
+        FlowValue { to, backend, state, mtu, last_seen, hop }
     }
 }
 
@@ -193,7 +229,7 @@ mod tests {
         let to = key.rewrite_to(key.src, key.sport, addr(3), Be16::new(8080));
         let (pair_key, pair_to) = (to.reply_key(key.proto), to.undo(&key));
         assert_eq!((pair_to.reply_key(key.proto), pair_to.undo(&pair_key)), (key, to));
-        let value = FlowValue { to, backend: 7, state: FLOW_FORWARD, last_seen: 8 };
+        let value = FlowValue { to, backend: 7, state: FLOW_FORWARD, last_seen: 8, ..FlowValue::default() };
         assert_eq!((FlowKeyV4::narrow(&key).widen(), FlowValueV4::narrow(&value).widen()), (key, value));
     }
 }

@@ -12,9 +12,14 @@ mod addr;
 mod backend;
 mod byte_order;
 mod checksum;
+mod client;
+mod config;
 mod counters;
+mod device;
 mod feed;
 mod flow;
+mod fragment;
+mod hash;
 mod map;
 mod reason;
 mod service;
@@ -22,18 +27,28 @@ mod slot;
 mod socket;
 
 pub use addr::Addr;
-pub use backend::{BACKEND_LOCAL, BACKEND_SERVING, BackendValue};
+pub use backend::{
+    BACKEND_HOST, BACKEND_IN_CLUSTER, BACKEND_IN_LOCAL, BACKEND_LOCAL, BACKEND_SERVING, BackendValue,
+};
 pub use byte_order::{Be16, Be32};
 pub use checksum::{Delta, Sum};
+pub use client::{AffinityKey, AffinityValue, SourceRangeKey};
+pub use config::{CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, Config, PREFIXES_MAX, Prefix};
 pub use counters::{BackendCounters, ServiceCounters};
+pub use device::{DEVICE_XDP_TRANSMIT, DeviceValue};
 pub use feed::{FEED_BYTES, FeedConfig};
 pub use flow::{
-    FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Rewrite,
+    FLOW_CLOSING, FLOW_DSR, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_SHARED, FLOW_TRANSMIT, FLOW_XDP_HOP,
+    FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, Rewrite,
 };
+pub use fragment::{FragmentKey, FragmentValue};
+pub use hash::{hash_client, hash_flow};
 pub use map::{Capacities, MapName, Meta};
-pub use reason::Reason;
+pub use reason::{Action, Reason};
 pub use service::{
-    NAME_LEN, NameValue, SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, ServiceKey, ServiceValue,
+    ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, Algorithm, NAME_LEN, NameValue, SERVICE_DSR, SERVICE_EXTERNAL,
+    SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_NEAR,
+    SERVICE_SOMEWHERE, ServiceKey, ServiceValue,
 };
 pub use slot::{SLOTS_PER_VALUE, Slice, SlotValue};
 pub use socket::{
@@ -41,14 +56,18 @@ pub use socket::{
 };
 
 /// Version of the map layouts in this crate. Pinned maps of another version are refused.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Transport protocol numbers (IANA), as they stand in keys.
 pub mod proto {
+    /// ICMP.
+    pub const ICMP: u8 = 1;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// ICMPv6.
+    pub const ICMPV6: u8 = 58;
     /// SCTP.
     pub const SCTP: u8 = 132;
 }

@@ -39,6 +39,22 @@ pub enum MapName {
     ServiceCounters,
     /// Per-CPU array of `u64` by [`crate::Reason`].
     Reasons,
+    /// Array of one [`crate::Config`].
+    Config,
+    /// Hash from a virtual address ([`crate::Addr`]) to `ADDRESS_*` bits.
+    Addresses,
+    /// Trie from [`crate::SourceRangeKey`] to a `u32` without meaning.
+    SourceRanges,
+    /// LRU hash from [`crate::AffinityKey`] to [`crate::AffinityValue`].
+    Affinity,
+    /// LRU hash from [`crate::FragmentKey`] to [`crate::FragmentValue`].
+    Fragments,
+    /// Array of `u64` by service id: how many clients were placed in turn.
+    Turns,
+    /// Array of `u64` by backend id: open connections, counted anew by the agent from time to time.
+    Connections,
+    /// Hash from interface index to [`crate::DeviceValue`].
+    Devices,
 }
 
 impl MapName {
@@ -55,6 +71,14 @@ impl MapName {
         Self::BackendCounters,
         Self::ServiceCounters,
         Self::Reasons,
+        Self::Config,
+        Self::Addresses,
+        Self::SourceRanges,
+        Self::Affinity,
+        Self::Fragments,
+        Self::Turns,
+        Self::Connections,
+        Self::Devices,
     ];
 
     /// Name in the object file and of the pin.
@@ -71,6 +95,14 @@ impl MapName {
             Self::BackendCounters => "BACKEND_COUNTERS",
             Self::ServiceCounters => "SERVICE_COUNTERS",
             Self::Reasons => "REASONS",
+            Self::Config => "CONFIG",
+            Self::Addresses => "ADDRESSES",
+            Self::SourceRanges => "SOURCE_RANGES",
+            Self::Affinity => "AFFINITY",
+            Self::Fragments => "FRAGMENTS",
+            Self::Turns => "TURNS",
+            Self::Connections => "CONNECTIONS",
+            Self::Devices => "DEVICES",
         }
     }
 }
@@ -92,6 +124,14 @@ pub struct Capacities {
     pub flows_v6: u32,
     /// Socket entries; a connected socket takes two.
     pub sockets: u32,
+    /// Ranges of clients, over all services.
+    pub source_ranges: u32,
+    /// Clients bound to an endpoint.
+    pub affinity: u32,
+    /// Datagrams whose later fragments may come.
+    pub fragments: u32,
+    /// Network devices.
+    pub devices: u32,
 }
 
 impl Capacities {
@@ -104,19 +144,27 @@ impl Capacities {
         flows_v4: 524_288,
         flows_v6: 262_144,
         sockets: 131_072,
+        source_ranges: 65_536,
+        affinity: 65_536,
+        fragments: 8_192,
+        devices: 4_096,
     };
 
     /// Entries of one map.
     pub const fn of(&self, map: MapName) -> u32 {
         match map {
-            MapName::Meta => 1,
-            MapName::Services => self.frontends,
+            MapName::Meta | MapName::Config => 1,
+            MapName::Services | MapName::Addresses => self.frontends,
             MapName::Slots => self.slots.div_ceil(crate::SLOTS_PER_VALUE),
-            MapName::Backends | MapName::BackendCounters => self.backends,
+            MapName::Backends | MapName::BackendCounters | MapName::Connections => self.backends,
             MapName::FlowsV4 => self.flows_v4,
             MapName::FlowsV6 => self.flows_v6,
             MapName::Sockets => self.sockets,
-            MapName::Names | MapName::ServiceCounters => self.services,
+            MapName::Names | MapName::ServiceCounters | MapName::Turns => self.services,
+            MapName::SourceRanges => self.source_ranges,
+            MapName::Affinity => self.affinity,
+            MapName::Fragments => self.fragments,
+            MapName::Devices => self.devices,
             MapName::Reasons => crate::Reason::ALL.len() as u32,
         }
     }

@@ -22,12 +22,77 @@ pub struct ServiceKey {
 
 const _: () = assert!(size_of::<ServiceKey>() == 24);
 
-/// Traffic from inside the cluster uses the local slice only (`internalTrafficPolicy: Local`).
+/// On a cluster IP: traffic uses the local slice only (`internalTrafficPolicy: Local`).
 pub const SERVICE_INTERNAL_LOCAL: u32 = 1 << 0;
-/// Traffic from outside the cluster uses the local slice only (`externalTrafficPolicy: Local`).
+/// On an external frontend: traffic from outside the cluster uses the local slice only and keeps
+/// its source (`externalTrafficPolicy: Local`).
 pub const SERVICE_EXTERNAL_LOCAL: u32 = 1 << 1;
+/// The frontend is external: a node port, a load balancer or external address, or a host port.
+pub const SERVICE_EXTERNAL: u32 = 1 << 2;
+/// Only clients in the service's `SOURCE_RANGES` may use this frontend.
+pub const SERVICE_GUARDED: u32 = 1 << 3;
+/// The frontend is a loopback address: sockets of the node itself may use it, packets may not.
+pub const SERVICE_LOOPBACK: u32 = 1 << 4;
+/// Endpoints on other nodes get packets encapsulated and answer the client themselves.
+pub const SERVICE_DSR: u32 = 1 << 5;
+/// A candidate of some list runs on this node, so a client may be its own endpoint.
+pub const SERVICE_NEAR: u32 = 1 << 6;
+/// Some endpoint could take traffic somewhere: an empty list then drops instead of refusing.
+pub const SERVICE_SOMEWHERE: u32 = 1 << 7;
 
-/// What a frontend leads to. Replaced as a whole, so one map update switches a frontend. 40 bytes.
+/// In `ADDRESSES`: a cluster IP, whose other ports are refused.
+pub const ADDRESS_CLUSTER_IP: u32 = 1 << 0;
+/// In `ADDRESSES`: a load balancer's or an external address that this node serves.
+pub const ADDRESS_EXTERNAL: u32 = 1 << 1;
+
+/// Position of the [`Algorithm`] for clients inside the cluster in a service's flags; 4 bits.
+const INSIDE_SHIFT: u32 = 8;
+/// Position of the one for clients outside.
+const OUTSIDE_SHIFT: u32 = 12;
+const ALGORITHM_MASK: u32 = 0xf;
+
+/// How an endpoint is picked from a list.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// Each with the same chance.
+    #[default]
+    Random = 0,
+    /// By the hash of addresses and ports, in the consistent table.
+    Maglev = 1,
+    /// One after the other.
+    RoundRobin = 2,
+    /// The one with the fewest open connections.
+    LeastConnections = 3,
+    /// By the hash of the client's address, in the consistent table.
+    SourceHash = 4,
+}
+
+impl Algorithm {
+    /// The bits of a service's flags that say so for clients inside and outside of the cluster.
+    pub const fn flags(inside: Self, outside: Self) -> u32 {
+        (inside as u32) << INSIDE_SHIFT | (outside as u32) << OUTSIDE_SHIFT
+    }
+
+    /// Whether it picks from the consistent table.
+    pub const fn needs_table(self) -> bool {
+        matches!(self, Self::Maglev | Self::SourceHash)
+    }
+
+    /// From the number in a service's flags; unknown ones are random.
+    #[inline(always)]
+    const fn of(number: u32) -> Self {
+        match number & ALGORITHM_MASK {
+            1 => Self::Maglev,
+            2 => Self::RoundRobin,
+            3 => Self::LeastConnections,
+            4 => Self::SourceHash,
+            _ => Self::Random,
+        }
+    }
+}
+
+/// What a frontend leads to. Replaced as a whole, so one map update switches a frontend. 48 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct ServiceValue {
@@ -39,21 +104,40 @@ pub struct ServiceValue {
     pub cluster: Slice,
     /// Candidates for traffic under policy `Local`.
     pub local: Slice,
-    /// Lookup table of the consistent hash; empty where none is used.
-    pub maglev: Slice,
+    /// Lookup table of the consistent hash over `cluster`; empty where none is used.
+    pub cluster_table: Slice,
+    /// Lookup table of the consistent hash over `local`; empty where none is used.
+    pub local_table: Slice,
     /// `sessionAffinity: ClientIP` timeout in seconds; 0 is no affinity.
     pub affinity_s: u32,
     /// Changes with every write of the entry: a choice made under the same generation still holds.
     pub generation: u32,
 }
 
-const _: () = assert!(size_of::<ServiceValue>() == 40);
+const _: () = assert!(size_of::<ServiceValue>() == 48);
 
 impl ServiceValue {
-    /// The slice that traffic from inside the cluster chooses from.
+    /// Whether a flag is set.
     #[inline(always)]
-    pub const fn candidates(&self) -> &Slice {
-        if self.flags & SERVICE_INTERNAL_LOCAL != 0 { &self.local } else { &self.cluster }
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Whether a client chooses from the local slice. Clients inside the cluster that use an
+    /// external frontend choose from the cluster's, as if they had left and come back.
+    #[inline(always)]
+    pub const fn uses_local(&self, inside: bool) -> bool {
+        if self.has(SERVICE_EXTERNAL) {
+            self.has(SERVICE_EXTERNAL_LOCAL) && !inside
+        } else {
+            self.has(SERVICE_INTERNAL_LOCAL)
+        }
+    }
+
+    /// How an endpoint is picked for a client inside or outside of the cluster.
+    #[inline(always)]
+    pub const fn algorithm(&self, inside: bool) -> Algorithm {
+        Algorithm::of(self.flags >> if inside { INSIDE_SHIFT } else { OUTSIDE_SHIFT })
     }
 }
 

@@ -56,12 +56,12 @@ pub struct SocketValue {
     pub port: Be16,
     /// Explicit padding, zero.
     pub _pad: u16,
-    /// Backend id, for `SOCKET_TARGET`.
+    /// Backend id.
     pub backend: u32,
     /// The service entry's generation at the time of the choice, for `SOCKET_TARGET`.
     pub generation: u32,
-    /// Explicit padding, zero.
-    pub _pad2: u32,
+    /// 1 for a connection that counts among its backend's, for `SOCKET_PEER`.
+    pub counted: u32,
     /// The entry before this one; kind `SOCKET_HEAD` ends the chain.
     pub next: SocketRef,
 }

@@ -3,6 +3,7 @@
 //! Every link is pinned. An agent that finds a pin replaces the program behind it, which the
 //! kernel does atomically: no packet and no connect goes untranslated in between.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -10,18 +11,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, LinkError};
-use aya::programs::{CgroupAttachMode, ProgramError, ProgramFd, XdpMode};
+use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
+use aya::programs::{CgroupAttachMode, LinkOrder, ProgramError, ProgramFd, TcAttachType, XdpMode};
+use aya::util::KernelVersion;
 use rustix::fs::statfs;
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
 use crate::bpf::{link_info, link_update, object_get};
-use crate::programs::{self, Programs, SOCKET_HOOKS, SocketHook};
+use crate::programs::{self, Programs, SOCKET_HOOKS, SocketHook, TC};
 
 /// `CGROUP2_SUPER_MAGIC` (linux/magic.h).
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
 
-/// Prefix of the pins of XDP links; the interface's name follows.
-const XDP_PREFIX: &str = "xdp_lb-";
+/// Priority and handle of our filters on a clsact qdisc: first, and found again by the next agent.
+const FILTER: (u16, TcHandle) = (1, TcHandle::new(0, 0x5ea));
 
 /// Why a program could not be attached.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,15 @@ pub enum Attached {
     Replaced,
 }
 
+/// How packets of an interface reach the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By XDP and in the network stack.
+    Xdp(Attached),
+    /// In the network stack only: there is no XDP on this interface.
+    Tc(Attached),
+}
+
 /// Whether the targets are there, before anything is loaded for them.
 ///
 /// # Errors
@@ -86,13 +98,75 @@ pub fn check(interfaces: &[String], cgroup: Option<&Path>) -> Result<(), Error> 
     cgroup.map_or(Ok(()), |cgroup| open_cgroup(cgroup).map(drop))
 }
 
-/// Attaches the XDP program to an interface, in the driver if it can, else in the network stack.
+/// Attaches the programs to an interface that packets from outside arrive on: XDP, in the driver if
+/// it can, else in the network stack, and the classifiers. Where there is no XDP at all, those do
+/// its work.
 ///
 /// # Errors
 /// [`Error`]
-pub fn interface(programs: &mut Programs, links: &Path, name: &str) -> Result<Attached, Error> {
+pub fn interface(programs: &mut Programs, links: &Path, name: &str) -> Result<Mode, Error> {
+    let how = classifiers(programs, links, name)?;
+    match xdp(programs, links, name) {
+        Ok(how) => Ok(Mode::Xdp(how)),
+        Err(error @ Error::Refused { .. }) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(interface = name, error, "no XDP on this interface: packets take the longer way");
+            Ok(Mode::Tc(how))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Attaches the classifiers to both ways of an interface: by tcx links on kernels from 6.6 on, as
+/// the first ones, else as filters of a clsact qdisc.
+///
+/// # Errors
+/// [`Error`]
+pub fn classifiers(programs: &mut Programs, links: &Path, name: &str) -> Result<Attached, Error> {
     let index = interface_index(name)?;
-    let pin = links.join(format!("{XDP_PREFIX}{name}"));
+    let ways = [TcAttachType::Ingress, TcAttachType::Egress];
+    let tcx = KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0));
+    let mut outcome = Attached::Replaced;
+    for (program, way) in TC.into_iter().zip(ways) {
+        let refused = |source: ProgramError| Error::Refused {
+            program,
+            target: format!("interface {name}"),
+            source: Box::new(source),
+        };
+        let classifier = programs.classifier(program)?;
+        if !tcx {
+            // It is there already after the first time, and says so.
+            if let Err(error) = tc::qdisc_add_clsact(name) {
+                tracing::trace!(interface = name, %error, "no new clsact qdisc");
+            }
+            let (priority, handle) = FILTER;
+            let earlier = SchedClassifierLink::attached(name, way, priority, handle, None);
+            let earlier = earlier.map_err(ProgramError::IOError).map_err(refused)?;
+            let options = TcAttachOptions::Netlink(NlOptions { priority, handle, ..NlOptions::default() });
+            let id = classifier
+                .attach_to_link(earlier)
+                .or_else(|_| classifier.attach_with_options(name, way, options))
+                .map_err(refused)?;
+            // The filter stays when the handle is forgotten; with the link it would go.
+            std::mem::forget(classifier.take_link(id).map_err(refused)?);
+            outcome = Attached::New;
+            continue;
+        }
+        let pin = links.join(format!("{program}-{name}"));
+        if replace(&pin, u64::from(index), classifier.fd().map_err(refused)?)? {
+            continue;
+        }
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let id = classifier.attach_with_options(name, way, options).map_err(refused)?;
+        let link = classifier.take_link(id).map_err(refused)?;
+        outcome = keep(FdLink::try_from(link), &pin)?;
+    }
+    Ok(outcome)
+}
+
+fn xdp(programs: &mut Programs, links: &Path, name: &str) -> Result<Attached, Error> {
+    let index = interface_index(name)?;
+    let pin = links.join(format!("{}-{name}", programs::XDP_LB));
     let refused = |source: ProgramError| Error::Refused {
         program: programs::XDP_LB,
         target: format!("interface {name}"),
@@ -150,15 +224,20 @@ pub fn cgroup(programs: &mut Programs, links: &Path, cgroup: &Path) -> Result<At
     Ok(outcome)
 }
 
-/// Removes the links that an earlier agent made and this one was not asked for: those of
-/// interfaces that are not in `interfaces`, and the socket hooks without a `cgroup`. Returns the
-/// names of their pins.
+/// Removes the links that are not asked for: those of interfaces that are in neither list, XDP on
+/// those that only pods use, and the socket hooks without a `cgroup`. Returns the names of their pins.
 ///
 /// # Errors
 /// [`Error::Pin`]
-pub fn retain(links: &Path, interfaces: &[String], cgroup: Option<&Path>) -> Result<Vec<String>, Error> {
-    let wanted = |name: &str| match name.strip_prefix(XDP_PREFIX) {
-        Some(interface) => interfaces.iter().any(|wanted| wanted == interface),
+pub fn retain(
+    links: &Path,
+    interfaces: &BTreeSet<String>,
+    pods: &BTreeSet<String>,
+    cgroup: Option<&Path>,
+) -> Result<Vec<String>, Error> {
+    let wanted = |name: &str| match name.split_once('-') {
+        Some((programs::XDP_LB, interface)) => interfaces.contains(interface),
+        Some((_, interface)) => interfaces.contains(interface) || pods.contains(interface),
         None => cgroup.is_some() && SOCKET_HOOKS.contains(&name),
     };
     let mut gone = Vec::new();

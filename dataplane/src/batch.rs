@@ -16,17 +16,30 @@ const BATCH: usize = 4096;
 /// # Errors
 /// The kernel's.
 pub fn entries<K: Pod, V: Pod>(map: impl AsFd, most: u32) -> io::Result<Vec<(K, V)>> {
-    let mut batch = BATCH.min(most as usize).max(1);
     let mut all = Vec::new();
+    for_each(map, most, |batch| all.extend(batch))?;
+    Ok(all)
+}
+
+/// As [`entries`], a batch at a time.
+///
+/// # Errors
+/// The kernel's.
+pub fn for_each<K: Pod, V: Pod>(
+    map: impl AsFd,
+    most: u32,
+    mut work: impl FnMut(&mut dyn Iterator<Item = (K, V)>),
+) -> io::Result<()> {
+    let mut batch = BATCH.min(most as usize).max(1);
     let mut cursor = None;
     loop {
         let mut keys = vec![K::zeroed(); batch];
         let mut values = vec![V::zeroed(); batch];
         match lookup_batch(map.as_fd(), &mut cursor, &mut keys, &mut values) {
             Ok((count, ended)) => {
-                all.extend(keys.into_iter().zip(values).take(count));
+                work(&mut keys.into_iter().zip(values).take(count));
                 if ended {
-                    return Ok(all);
+                    return Ok(());
                 }
             }
             // One bucket holds more than a batch: take a larger one, from where we were.

@@ -1,17 +1,20 @@
 //! What should be: every service port with its frontends and candidates, from a snapshot of facts.
 
+mod host_port;
+mod port;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use seaway_cluster::{AddressFamily, Protocol, Service, ServiceName, ServicePort, Snapshot};
-use seaway_common::{
-    Addr, BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL,
-    ServiceKey, proto,
-};
+use seaway_common::{Addr, Be16, ServiceKey, proto};
 
-use crate::policy::{self, Place, Uses};
+pub use port::{Port, Range, Target, backend};
+
+use crate::preferences::Preferences;
+use crate::site::Site;
 
 /// Names a service port in one address family.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,32 +27,6 @@ pub struct PortKey {
     pub protocol: Protocol,
     /// Family of its addresses.
     pub family: AddressFamily,
-}
-
-/// One service port as it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// Frontends it claims, in order.
-    pub claims: Vec<ServiceKey>,
-    /// `SERVICE_*` bits.
-    pub flags: u32,
-    /// Seconds of client affinity; 0 is none.
-    pub affinity_s: u32,
-    /// Candidates under policy `Cluster`, in order.
-    pub cluster: Vec<Target>,
-    /// Candidates under policy `Local`, in order.
-    pub local: Vec<Target>,
-}
-
-/// An endpoint's address and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Target {
-    /// Address.
-    pub addr: Addr,
-    /// Port.
-    pub port: Be16,
-    /// Whether it is on this node.
-    pub local: bool,
 }
 
 /// Two service ports claim one frontend: the first in order of names has it.
@@ -70,13 +47,18 @@ pub struct Desired {
     claims: BTreeMap<ServiceKey, BTreeSet<PortKey>>,
     /// Frontends with more than one claimant.
     contested: BTreeSet<ServiceKey>,
+    /// Virtual addresses, and who has them with which `ADDRESS_*` bits.
+    addresses: BTreeMap<Addr, BTreeMap<PortKey, u32>>,
+    warnings: BTreeMap<ServiceName, Vec<String>>,
 }
 
 impl Desired {
     /// Everything that a snapshot asks for on the given node.
-    pub fn of(snapshot: &Snapshot, node: &str) -> Self {
+    pub fn of(snapshot: &Snapshot, site: impl Into<Site>) -> Self {
         let mut desired = Self::default();
-        desired.update(snapshot, node, snapshot.services.keys());
+        let site = site.into();
+        desired.update(snapshot, &site, snapshot.services.keys());
+        desired.update_pods(snapshot, &site);
         desired
     }
 
@@ -84,27 +66,48 @@ impl Desired {
     pub fn update<'a>(
         &mut self,
         snapshot: &Snapshot,
-        node: &str,
+        site: &Site,
         services: impl IntoIterator<Item = &'a ServiceName>,
     ) -> BTreeSet<PortKey> {
-        let zone = snapshot.nodes.get(node).and_then(|found| found.zone.as_deref()).unwrap_or_default();
-        let place = Place { node, zone };
+        let scene = port::Scene::new(snapshot, site);
         let mut changed = BTreeSet::new();
         for name in services {
             let service = snapshot.services.get(name).filter(|service| service.proxied());
-            let mut ports = service.map(|service| ports_of(snapshot, service, place)).unwrap_or_default();
-            for key in self.keys_of(name) {
-                if self.ports.get(&key) == ports.get(&key) {
-                    ports.remove(&key);
-                } else {
-                    self.remove(&key, &mut changed);
+            self.warnings.remove(name);
+            let ports = service.map(|service| {
+                let preferences = Preferences::of(service);
+                let ports = scene.ports_of(service, &preferences);
+                if !preferences.warnings.is_empty() {
+                    self.warnings.insert(name.clone(), preferences.warnings);
                 }
-            }
-            for (key, port) in ports {
-                self.insert(key, port, &mut changed);
-            }
+                ports
+            });
+            self.replace(self.keys_of(name), ports.unwrap_or_default(), &mut changed);
         }
         changed
+    }
+
+    /// Takes over the host ports of this node's pods. Returns the ports that may have changed.
+    pub fn update_pods(&mut self, snapshot: &Snapshot, site: &Site) -> BTreeSet<PortKey> {
+        let mut changed = BTreeSet::new();
+        let before = self.ports.keys().filter(|key| host_port::is_one(key)).cloned().collect();
+        self.replace(before, host_port::ports_of(snapshot, site), &mut changed);
+        changed
+    }
+
+    /// The `ADDRESS_*` bits of a virtual address; `None` if nobody has it.
+    pub fn address(&self, address: &Addr) -> Option<u32> {
+        Some(self.addresses.get(address)?.values().fold(0, |all, bits| all | bits))
+    }
+
+    /// Every virtual address.
+    pub fn addresses(&self) -> impl Iterator<Item = &Addr> {
+        self.addresses.keys()
+    }
+
+    /// What Services ask for in vain.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.warnings.values().flatten()
     }
 
     /// Every port's key, in order.
@@ -124,7 +127,7 @@ impl Desired {
 
     /// The frontends that a port has: those that it claims, without those that others have.
     pub fn frontends<'a>(&'a self, key: &'a PortKey, port: &'a Port) -> impl Iterator<Item = &'a ServiceKey> {
-        port.claims.iter().filter(move |frontend| self.owner(frontend) == Some(key))
+        port.claims.keys().filter(move |frontend| self.owner(frontend) == Some(key))
     }
 
     /// Every frontend that more than one port claims.
@@ -154,8 +157,26 @@ impl Desired {
         own.take_while(|key| key.service == *service).cloned().collect()
     }
 
+    fn replace(
+        &mut self,
+        before: Vec<PortKey>,
+        mut ports: BTreeMap<PortKey, Port>,
+        changed: &mut BTreeSet<PortKey>,
+    ) {
+        for key in before {
+            if self.ports.get(&key) == ports.get(&key) {
+                ports.remove(&key);
+            } else {
+                self.remove(&key, changed);
+            }
+        }
+        for (key, port) in ports {
+            self.insert(key, port, changed);
+        }
+    }
+
     fn insert(&mut self, key: PortKey, port: Port, changed: &mut BTreeSet<PortKey>) {
-        for frontend in &port.claims {
+        for frontend in port.claims.keys() {
             let claimants = self.claims.entry(*frontend).or_default();
             changed.extend(claimants.first().cloned());
             claimants.insert(key.clone());
@@ -163,13 +184,16 @@ impl Desired {
                 self.contested.insert(*frontend);
             }
         }
+        for (address, bits) in &port.addresses {
+            self.addresses.entry(*address).or_default().insert(key.clone(), *bits);
+        }
         self.ports.insert(key.clone(), port);
         changed.insert(key);
     }
 
     fn remove(&mut self, key: &PortKey, changed: &mut BTreeSet<PortKey>) {
         let Some(port) = self.ports.remove(key) else { return };
-        for frontend in &port.claims {
+        for frontend in port.claims.keys() {
             let Some(claimants) = self.claims.get_mut(frontend) else { continue };
             claimants.remove(key);
             changed.extend(claimants.first().cloned());
@@ -180,15 +204,14 @@ impl Desired {
                 self.claims.remove(frontend);
             }
         }
+        for address in port.addresses.keys() {
+            let Some(owners) = self.addresses.get_mut(address) else { continue };
+            owners.remove(key);
+            if owners.is_empty() {
+                self.addresses.remove(address);
+            }
+        }
         changed.insert(key.clone());
-    }
-}
-
-impl Target {
-    /// The map value for this target of a service port.
-    pub fn backend(&self, proto: u8, service: u32) -> BackendValue {
-        let flags = BACKEND_SERVING | if self.local { BACKEND_LOCAL } else { 0 };
-        BackendValue { addr: self.addr, port: self.port, proto, flags, service }
     }
 }
 
@@ -208,35 +231,6 @@ pub fn protocol_of(number: u8) -> Option<Protocol> {
         .find(|protocol| proto_number(*protocol) == number)
 }
 
-/// The ports of one Service, in the families that it has an address of.
-fn ports_of(snapshot: &Snapshot, service: &Service, place: Place<'_>) -> BTreeMap<PortKey, Port> {
-    let mut ports = BTreeMap::new();
-    for family in [AddressFamily::Ipv4, AddressFamily::Ipv6] {
-        let Some(cluster_ip) = service.cluster_ip(family) else { continue };
-        let endpoints = snapshot.endpoints_by_port(&service.name, family);
-        for port in &service.ports {
-            let key = seaway_cluster::PortKey { name: &port.name, protocol: port.protocol };
-            let endpoints = endpoints.get(&key).map(Vec::as_slice).unwrap_or_default();
-            let uses =
-                Uses { cluster: service.uses_cluster(port, family), local: service.uses_local(port, family) };
-            let (standings, _) = policy::standings(place, uses, endpoints);
-            let list = |wanted: fn(&policy::Standing) -> bool| -> Vec<Target> {
-                let eligible = endpoints.iter().zip(&standings).filter(|(_, standing)| wanted(standing));
-                eligible.map(|(joined, _)| target(joined, place)).collect()
-            };
-            let value = Port {
-                claims: vec![frontend(cluster_ip, port.port, port.protocol)],
-                flags: flags(service),
-                affinity_s: affinity_s(service),
-                cluster: list(|standing| standing.cluster.is_ok()),
-                local: list(|standing| standing.local.is_ok()),
-            };
-            ports.insert(port_key(service, port, family), value);
-        }
-    }
-    ports
-}
-
 /// The key of a Service's port in a family.
 pub(crate) fn port_key(service: &Service, port: &ServicePort, family: AddressFamily) -> PortKey {
     PortKey { service: service.name.clone(), port: Arc::clone(&port.name), protocol: port.protocol, family }
@@ -246,27 +240,6 @@ pub(crate) fn port_key(service: &Service, port: &ServicePort, family: AddressFam
 pub fn frontend(addr: IpAddr, port: u16, protocol: Protocol) -> ServiceKey {
     let proto = proto_number(protocol);
     ServiceKey { addr: addr.into(), port: Be16::new(port), proto, ..ServiceKey::default() }
-}
-
-fn target(joined: &seaway_cluster::JoinedEndpoint<'_>, place: Place<'_>) -> Target {
-    Target {
-        addr: joined.address.ip().into(),
-        port: Be16::new(joined.address.port()),
-        local: policy::is_local(place, joined.endpoint),
-    }
-}
-
-fn flags(service: &Service) -> u32 {
-    let flag = |on: bool, bit: u32| if on { bit } else { 0 };
-    flag(service.internal_local(), SERVICE_INTERNAL_LOCAL)
-        | flag(service.external_local(), SERVICE_EXTERNAL_LOCAL)
-}
-
-fn affinity_s(service: &Service) -> u32 {
-    match service.affinity {
-        seaway_cluster::SessionAffinity::None => 0,
-        seaway_cluster::SessionAffinity::ClientIp { timeout_s } => timeout_s,
-    }
 }
 
 impl fmt::Display for PortKey {

@@ -3,10 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 
 use seaway_cluster::{AddressFamily, JoinedEndpoint, Service, ServicePort, Snapshot};
+use seaway_common::{
+    Algorithm, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_SOMEWHERE, ServiceValue,
+};
 use serde::Serialize;
 
 use crate::desired::{Desired, PortKey, frontend, port_key};
+use crate::maglev;
 use crate::policy::{self, Exclusion, Place, Topology, Uses};
+use crate::preferences::name_of;
+use crate::site::Site;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,22 +74,29 @@ pub enum Error {
 /// [`Error`] when no service has the address and port.
 pub fn explain(
     snapshot: &Snapshot,
-    node: &str,
+    site: impl Into<Site>,
     client: IpAddr,
     vip: SocketAddr,
     protocol: seaway_cluster::Protocol,
 ) -> Result<Explanation, Error> {
-    let desired = Desired::of(snapshot, node);
-    let owner = desired.owner(&frontend(vip.ip(), vip.port(), protocol));
+    let site = site.into();
+    let desired = Desired::of(snapshot, site.clone());
+    let node = &*site.node;
+    let place = frontend(vip.ip(), vip.port(), protocol);
+    let owner = desired.owner(&place);
     let found = owner.and_then(|key| port_of(snapshot, key).map(|(service, port)| (key, service, port)));
     let Some((key, service, port)) = found else { return Err(unknown(snapshot, vip)) };
+    let Some(wanted) = desired.port(key) else { return Err(unknown(snapshot, vip)) };
+    let flags = wanted.claims.get(&place).copied().unwrap_or(0);
+    let value = ServiceValue { flags, ..ServiceValue::default() };
+    let inside = is_inside(snapshot, &site, client);
     let zone = snapshot.nodes.get(node).and_then(|node| node.zone.as_deref()).unwrap_or_default();
     let place = Place { node, zone };
     let endpoints = snapshot.endpoints_of(&service.name, port, key.family);
     let uses =
         Uses { cluster: service.uses_cluster(port, key.family), local: service.uses_local(port, key.family) };
     let (standings, topology) = policy::standings(place, uses, &endpoints);
-    let local = service.internal_local();
+    let local = value.uses_local(inside);
     let candidates: Vec<Candidate> = endpoints
         .iter()
         .zip(standings)
@@ -94,10 +107,10 @@ pub fn explain(
         vip,
         service: key.to_string(),
         protocol: format!("{protocol:?}").to_lowercase(),
-        list: list(local).to_owned(),
+        list: list(value, inside, local).to_owned(),
         topology: describe(topology).to_owned(),
-        algorithm: "random: every connection takes one of the candidates with equal chance".to_owned(),
-        notes: notes(client, &candidates, &desired, key),
+        algorithm: chooser(value.algorithm(inside), candidates.iter().filter(|it| it.candidate).count()),
+        notes: notes(client, &candidates, &desired, key, value),
         endpoints: candidates,
     })
 }
@@ -136,11 +149,51 @@ fn candidate(joined: &JoinedEndpoint<'_>, standing: Result<(), Exclusion>) -> Ca
     }
 }
 
-fn list(local: bool) -> &'static str {
-    if local {
-        "local: internalTrafficPolicy is Local, so only this node's endpoints count"
-    } else {
-        "cluster: internalTrafficPolicy is Cluster, so every endpoint counts"
+/// A pod, a node, or an address that they get theirs from.
+fn is_inside(snapshot: &Snapshot, site: &Site, client: IpAddr) -> bool {
+    let pod = || snapshot.pods.values().any(|pod| pod.addresses.contains(&client));
+    let node = || {
+        let mut nodes = snapshot.nodes.values();
+        nodes.any(|node| {
+            node.addresses.contains(&client) || node.pod_cidrs.iter().any(|range| range.contains(&client))
+        })
+    };
+    site.config.in_cluster(&client.into()) || site.addresses.contains(&client) || node() || pod()
+}
+
+fn list(value: ServiceValue, inside: bool, local: bool) -> &'static str {
+    match (value.has(SERVICE_EXTERNAL), local) {
+        (false, true) => "local: internalTrafficPolicy is Local, so only this node's endpoints count",
+        (false, false) => "cluster: internalTrafficPolicy is Cluster, so every endpoint counts",
+        (true, true) => {
+            "local: externalTrafficPolicy is Local and the client is outside, so only this node's endpoints count"
+        }
+        (true, false) if inside && value.has(SERVICE_EXTERNAL_LOCAL) => {
+            "cluster: externalTrafficPolicy is Local, but the client is inside the cluster, so every endpoint counts"
+        }
+        (true, false) => "cluster: externalTrafficPolicy is Cluster, so every endpoint counts",
+    }
+}
+
+fn chooser(algorithm: Algorithm, candidates: usize) -> String {
+    let name = name_of(algorithm);
+    let size = if candidates <= 1 { candidates } else { maglev::size(candidates) as usize };
+    match algorithm {
+        Algorithm::Random => {
+            format!("{name}: every connection takes one of the candidates with equal chance")
+        }
+        Algorithm::Maglev => format!(
+            "{name}: the hash of addresses and ports picks one of {size} places of the consistent table"
+        ),
+        Algorithm::SourceHash => {
+            format!(
+                "{name}: the hash of the client's address picks one of {size} places of the consistent table"
+            )
+        }
+        Algorithm::RoundRobin => format!("{name}: the candidates take turns"),
+        Algorithm::LeastConnections => {
+            format!("{name}: the candidate with the fewest open connections, of sixteen that are looked at")
+        }
     }
 }
 
@@ -152,10 +205,34 @@ fn describe(topology: Topology) -> &'static str {
     }
 }
 
-fn notes(client: IpAddr, candidates: &[Candidate], desired: &Desired, key: &PortKey) -> Vec<String> {
+fn notes(
+    client: IpAddr,
+    candidates: &[Candidate],
+    desired: &Desired,
+    key: &PortKey,
+    value: ServiceValue,
+) -> Vec<String> {
     let mut notes = Vec::new();
     if !candidates.iter().any(|candidate| candidate.candidate) {
-        notes.push("no endpoint is a candidate: connections are refused".to_owned());
+        let fate = if value.has(SERVICE_SOMEWHERE) {
+            "there are some elsewhere, so packets are dropped"
+        } else {
+            "connections are refused"
+        };
+        notes.push(format!("no endpoint is a candidate: {fate}"));
+    }
+    let port = desired.port(key);
+    if value.has(SERVICE_GUARDED)
+        && !port.is_some_and(|port| port.ranges.iter().any(|range| range.contains(&client.into())))
+    {
+        notes.push(
+            "the client is in none of the service's loadBalancerSourceRanges: it is dropped".to_owned(),
+        );
+    }
+    if let Some(seconds) = port.map(|port| port.affinity_s).filter(|seconds| *seconds != 0) {
+        notes.push(format!(
+            "a client keeps its endpoint until it was silent for {seconds} s (sessionAffinity)"
+        ));
     }
     if candidates.iter().any(|candidate| candidate.candidate && candidate.address.ip() == client) {
         notes.push("the client is one of the candidates and may be given itself".to_owned());

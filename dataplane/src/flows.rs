@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seaway_common::{FlowKey, FlowValue, proto};
+use seaway_common::{AffinityKey, AffinityValue, FlowKey, FlowValue, proto};
 
 /// Keys of the UDP flows of these backends.
 ///
@@ -12,9 +12,18 @@ pub fn of_backends(
     flows: impl IntoIterator<Item = (FlowKey, FlowValue)>,
     backends: &BTreeSet<u32>,
 ) -> Vec<FlowKey> {
-    flows
-        .into_iter()
-        .filter(|(key, value)| key.proto == proto::UDP && backends.contains(&value.backend))
-        .map(|(key, _)| key)
-        .collect()
+    flows.into_iter().filter(|(key, value)| belongs(key, value, backends)).map(|(key, _)| key).collect()
+}
+
+/// Whether an entry is a UDP flow of one of these backends.
+pub fn belongs(key: &FlowKey, value: &FlowValue, backends: &BTreeSet<u32>) -> bool {
+    key.proto == proto::UDP && backends.contains(&value.backend)
+}
+
+/// Keys of the clients that are bound to these backends.
+pub fn bound_to(
+    bindings: impl IntoIterator<Item = (AffinityKey, AffinityValue)>,
+    backends: &BTreeSet<u32>,
+) -> Vec<AffinityKey> {
+    bindings.into_iter().filter(|(_, value)| backends.contains(&value.backend)).map(|(key, _)| key).collect()
 }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use itertools::Itertools;
 use seaway_cluster::{AddressFamily, ObjectName};
-use seaway_common::{Addr, BackendValue, Be16, NameValue, ServiceKey, ServiceValue, Slice};
+use seaway_common::{Addr, BackendValue, Be16, NameValue, ServiceKey, ServiceValue, Slice, SourceRangeKey};
 
 use crate::desired::{PortKey, proto_number, protocol_of};
+use crate::maglev;
 use crate::maps::{Error, Maps};
 use crate::plan::Step;
 use crate::space::{Ids, Ranges};
@@ -22,6 +24,9 @@ pub struct Installed {
     keys: BTreeMap<u32, PortKey>,
     slices: BTreeMap<Slice, Slots>,
     backends: BTreeMap<u32, BackendValue>,
+    addresses: BTreeMap<Addr, u32>,
+    ranges: BTreeMap<u32, BTreeSet<SourceRangeKey>>,
+    ranges_max: usize,
     /// Names that stand for no port, from another build or a torn write.
     stray_names: BTreeSet<u32>,
     pub(crate) services: Ids,
@@ -44,7 +49,12 @@ pub struct InstalledPort {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slots {
+    /// Empty for a consistent table, which would be a copy of the map.
     ids: Vec<u32>,
+    /// [`maglev::contents`] of the ids.
+    contents: u64,
+    /// [`maglev::fingerprint`] of what a table was made from; 0 while that is not known.
+    made_from: u64,
     users: usize,
 }
 
@@ -62,6 +72,9 @@ impl Installed {
             keys: BTreeMap::new(),
             slices: BTreeMap::new(),
             backends: BTreeMap::new(),
+            addresses: maps.addresses()?.into_iter().collect(),
+            ranges: by_service(maps.source_ranges()?),
+            ranges_max: capacities.source_ranges as usize,
             stray_names: BTreeSet::new(),
             services: Ids::new(capacities.services, &nothing),
             backend_ids: Ids::new(capacities.backends, &nothing),
@@ -74,6 +87,7 @@ impl Installed {
         let mut used_services: BTreeSet<u32> = installed.keys.keys().copied().collect();
         used_services.extend(&installed.stray_names);
         used_services.extend(backends.iter().map(|(_, value)| value.service));
+        used_services.extend(installed.ranges.keys());
         installed.read_backends(backends);
         for (key, value) in maps.frontends()? {
             installed.generation = installed.generation.max(value.generation);
@@ -90,6 +104,10 @@ impl Installed {
 
     /// Takes over what an earlier model still holds back, after the maps were read anew.
     pub fn hold_as(&mut self, before: &Self) {
+        for (slice, slots) in &mut self.slices {
+            let same = before.slices.get(slice).filter(|before| before.contents == slots.contents);
+            slots.made_from = same.map_or(0, |before| before.made_from);
+        }
         self.services.hold_as(&before.services);
         self.backend_ids.hold_as(&before.backend_ids);
         self.slots.hold_as(&before.slots);
@@ -135,6 +153,49 @@ impl Installed {
         self.slices.get(&slice).map(|slots| slots.ids.as_slice()).unwrap_or_default()
     }
 
+    /// The frontends of an address.
+    pub fn frontends_of(&self, address: &Addr) -> impl Iterator<Item = &ServiceKey> {
+        let first = ServiceKey { addr: *address, ..ServiceKey::default() };
+        let from = self.frontends.range(first..).map(|(key, _)| key);
+        from.take_while(move |key| key.addr == first.addr)
+    }
+
+    /// Every virtual address with its `ADDRESS_*` bits.
+    pub fn addresses(&self) -> &BTreeMap<Addr, u32> {
+        &self.addresses
+    }
+
+    /// The source ranges of a service id.
+    pub fn ranges_of(&self, service: u32) -> impl Iterator<Item = &SourceRangeKey> {
+        self.ranges.get(&service).into_iter().flatten()
+    }
+
+    /// How many source ranges there are.
+    pub fn ranges_len(&self) -> usize {
+        self.ranges.values().map(BTreeSet::len).sum()
+    }
+
+    /// Whether a slice is a table made from what this fingerprint stands for, or has these contents.
+    pub(crate) fn is_table(&self, slice: Slice, made_from: u64, contents: Option<u64>) -> bool {
+        let known = self.slices.get(&slice);
+        known.is_some_and(|slots| match contents {
+            None => slots.made_from == made_from,
+            Some(contents) => slots.contents == contents,
+        })
+    }
+
+    /// Notes what a table was made from, which the maps do not say.
+    pub(crate) fn note_table(&mut self, slice: Slice, made_from: u64) {
+        if let Some(slots) = self.slices.get_mut(&slice) {
+            slots.made_from = made_from;
+        }
+    }
+
+    /// How many more source ranges the map holds.
+    pub(crate) fn ranges_left(&self) -> usize {
+        self.ranges_max.saturating_sub(self.ranges_len())
+    }
+
     /// How many more frontends the map holds.
     pub(crate) fn frontends_left(&self) -> usize {
         self.frontends_max.saturating_sub(self.frontends.len())
@@ -155,7 +216,10 @@ impl Installed {
         let frontends = frontends.map(|(key, _)| Step::RemoveFrontend { key: *key });
         let backends = backends.map(|(id, _)| Step::RetireBackend { id: *id });
         let names = self.stray_names.iter().map(|id| Step::RemoveName { id: *id });
-        frontends.chain(backends).chain(names).collect()
+        let ranges =
+            self.ranges.iter().filter(|(service, _)| !known(**service)).flat_map(|(_, ranges)| ranges);
+        let ranges = ranges.map(|range| Step::RemoveRange { key: *range });
+        frontends.chain(backends).chain(ranges).chain(names).collect()
     }
 
     /// Keeps the model equal to the maps after a step was applied.
@@ -164,8 +228,17 @@ impl Installed {
             Step::Name { id, key } => self.put_name(*id, key.clone()),
             Step::Backend { id, value } => self.put_backend(*id, *value),
             Step::Slots { slice, ids } => {
-                self.slices.insert(*slice, Slots { ids: ids.clone(), users: 0 });
+                let contents = maglev::contents(ids);
+                self.slices.insert(*slice, Slots { ids: ids.clone(), contents, made_from: 0, users: 0 });
             }
+            Step::Table { slice, ids, made_from } => {
+                let (contents, made_from) = (maglev::contents(ids), *made_from);
+                self.slices.insert(*slice, Slots { ids: Vec::new(), contents, made_from, users: 0 });
+            }
+            Step::Range { key } => _ = self.ranges.entry(key.service).or_default().insert(*key),
+            Step::RemoveRange { key } => self.remove_range(key),
+            Step::Address { address, bits } => _ = self.addresses.insert(*address, *bits),
+            Step::RemoveAddress { address } => _ = self.addresses.remove(address),
             Step::Frontend { key, value } => {
                 let before = self.put_frontend(*key, *value);
                 self.leave_slices(before, now_ms);
@@ -185,7 +258,7 @@ impl Installed {
                 }
                 self.backend_ids.give_back(*id, now_ms);
             }
-            Step::PurgeFlows { .. } => {}
+            Step::PurgeFlows { .. } | Step::ForgetAffinity { .. } => {}
             Step::RemoveName { id } => {
                 self.stray_names.remove(id);
                 if let Some(key) = self.keys.remove(id) {
@@ -193,6 +266,14 @@ impl Installed {
                 }
                 self.services.give_back(*id, now_ms);
             }
+        }
+    }
+
+    fn remove_range(&mut self, key: &SourceRangeKey) {
+        let Some(ranges) = self.ranges.get_mut(&key.service) else { return };
+        ranges.remove(key);
+        if ranges.is_empty() {
+            self.ranges.remove(&key.service);
         }
     }
 
@@ -286,19 +367,28 @@ impl Installed {
                 adopted.iter().for_each(|slice| _ = self.slices.remove(slice));
                 return Ok(broken);
             }
-            self.slices.insert(slice, Slots { ids, users: 0 });
+            let contents = maglev::contents(&ids);
+            let is_list = slice == value.cluster || slice == value.local;
+            let ids = if is_list { ids } else { Vec::new() };
+            self.slices.insert(slice, Slots { ids, contents, made_from: 0, users: 0 });
             adopted.push(slice);
         }
         Ok(value)
     }
 }
 
+fn by_service(ranges: Vec<SourceRangeKey>) -> BTreeMap<u32, BTreeSet<SourceRangeKey>> {
+    let mut all: BTreeMap<u32, BTreeSet<SourceRangeKey>> = BTreeMap::new();
+    for range in ranges {
+        all.entry(range.service).or_default().insert(range);
+    }
+    all
+}
+
 /// The slices that an entry points to, each once.
 fn slices_of(value: &ServiceValue) -> impl Iterator<Item = Slice> + use<> {
-    let ServiceValue { cluster, local, maglev, .. } = *value;
-    let local = Some(local).filter(|local| *local != cluster);
-    let maglev = Some(maglev).filter(|maglev| *maglev != cluster && Some(*maglev) != local);
-    [Some(cluster), local, maglev].into_iter().flatten().filter(|slice| slice.len != 0)
+    let ServiceValue { cluster, local, cluster_table, local_table, .. } = *value;
+    [cluster, local, cluster_table, local_table].into_iter().filter(|slice| slice.len != 0).unique()
 }
 
 /// The name under which a port's id is kept beside the maps.

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
+use aya::maps::lpm_trie::{Key as TrieKey, LpmTrie};
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
-use bytemuck::Pod;
+use bytemuck::{Pod, Zeroable};
 use seaway_common::{
-    ABI_VERSION, BACKEND_SERVING, BackendValue, Capacities, FlowKey, FlowKeyV4, FlowValue, FlowValueV4,
-    MapName, Meta, NameValue, SLOTS_PER_VALUE, ServiceKey, ServiceValue, Slice, SlotValue,
+    ABI_VERSION, Addr, AffinityKey, AffinityValue, BACKEND_SERVING, BackendValue, Capacities, Config,
+    FlowKey, FlowKeyV4, FlowValue, FlowValueV4, MapName, Meta, NameValue, SLOTS_PER_VALUE, ServiceKey,
+    ServiceValue, Slice, SlotValue, SourceRangeKey,
 };
 
 use crate::batch;
+use crate::collector::Ticks;
 use crate::flows;
 use crate::mapped::MappedArray;
 use crate::maps::{Error, Maps};
@@ -24,9 +28,21 @@ pub struct KernelMaps {
     names: HashMap<MapData, u32, Raw<NameValue>>,
     flows_v4: HashMap<MapData, Raw<FlowKeyV4>, Raw<FlowValueV4>>,
     flows_v6: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
+    config: Array<MapData, Raw<Config>>,
+    addresses: HashMap<MapData, Raw<Addr>, u32>,
+    source_ranges: LpmTrie<MapData, Raw<RangeBits>, u32>,
+    affinity: HashMap<MapData, Raw<AffinityKey>, Raw<AffinityValue>>,
     slots: MappedArray<SlotValue>,
     backends: MappedArray<BackendValue>,
     capacities: Capacities,
+}
+
+/// What follows the length in a [`SourceRangeKey`].
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct RangeBits {
+    service: u32,
+    addr: [u32; 4],
 }
 
 impl KernelMaps {
@@ -47,7 +63,8 @@ impl KernelMaps {
         let names = map(MapName::Names)?;
         let flows_v4 = map(MapName::FlowsV4)?;
         let flows_v6 = map(MapName::FlowsV6)?;
-        let sockets = map(MapName::Sockets)?;
+        let source_ranges = map(MapName::SourceRanges)?;
+        let affinity = map(MapName::Affinity)?;
         let size = |name: MapName, data: &MapData| {
             data.info().map(|info| info.max_entries()).map_err(|e| error(name, "info", e))
         };
@@ -58,11 +75,21 @@ impl KernelMaps {
             slots: size(MapName::Slots, &slots)?.saturating_mul(SLOTS_PER_VALUE),
             flows_v4: size(MapName::FlowsV4, &flows_v4)?,
             flows_v6: size(MapName::FlowsV6, &flows_v6)?,
-            sockets: size(MapName::Sockets, &sockets)?,
+            sockets: size(MapName::Sockets, &map(MapName::Sockets)?)?,
+            source_ranges: size(MapName::SourceRanges, &source_ranges)?,
+            affinity: size(MapName::Affinity, &affinity)?,
+            fragments: size(MapName::Fragments, &map(MapName::Fragments)?)?,
+            devices: size(MapName::Devices, &map(MapName::Devices)?)?,
         };
         Ok(Self {
             meta: Array::try_from(Map::Array(map(MapName::Meta)?))
                 .map_err(|e| error(MapName::Meta, "open", e))?,
+            config: Array::try_from(Map::Array(map(MapName::Config)?))
+                .map_err(|e| error(MapName::Config, "open", e))?,
+            addresses: hash(MapName::Addresses, map(MapName::Addresses)?)?,
+            source_ranges: LpmTrie::try_from(Map::LpmTrie(source_ranges))
+                .map_err(|e| error(MapName::SourceRanges, "open", e))?,
+            affinity: lru(MapName::Affinity, affinity)?,
             services: hash(MapName::Services, services)?,
             names: hash(MapName::Names, names)?,
             slots: memory(MapName::Slots, &slots, capacities.slots / SLOTS_PER_VALUE)?,
@@ -105,6 +132,55 @@ impl KernelMaps {
         Ok(v4.iter().map(|(key, value)| (key.widen(), value.widen())).chain(v6).collect())
     }
 
+    /// Removes the flow entries that were idle for too long. Returns how many they were.
+    ///
+    /// # Errors
+    /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
+    pub fn expire_flows(&mut self, config: &Config, ticks: &mut Ticks) -> Result<usize, Error> {
+        let gone = self.flows_where(|key, value| {
+            let now = Instant::now();
+            ticks.note(value.last_seen, now);
+            ticks.expired(key, value, config, now)
+        })?;
+        self.remove_flows(&gone)?;
+        Ok(gone.len())
+    }
+
+    /// Keys of the flow entries that satisfy a condition; no more than a batch is held at a time.
+    fn flows_where(
+        &self,
+        mut wanted: impl FnMut(&FlowKey, &FlowValue) -> bool,
+    ) -> Result<Vec<FlowKey>, Error> {
+        let mut found = Vec::new();
+        let mut look = |key: FlowKey, value: FlowValue| {
+            if wanted(&key, &value) {
+                found.push(key);
+            }
+        };
+        let (v4, v6) = (self.flows_v4.map(), self.flows_v6.map());
+        batch::for_each(v4.fd(), self.capacities.flows_v4, |entries| {
+            entries.for_each(|(key, value): (FlowKeyV4, FlowValueV4)| look(key.widen(), value.widen()));
+        })
+        .map_err(|source| failed(MapName::FlowsV4, "batch lookup", source))?;
+        batch::for_each(v6.fd(), self.capacities.flows_v6, |entries| {
+            entries.for_each(|(key, value)| look(key, value));
+        })
+        .map_err(|source| failed(MapName::FlowsV6, "batch lookup", source))?;
+        Ok(found)
+    }
+
+    fn remove_flows(&mut self, gone: &[FlowKey]) -> Result<(), Error> {
+        for key in gone {
+            let (name, removed) = if key.src.is_v4() {
+                (MapName::FlowsV4, self.flows_v4.remove(&Raw(FlowKeyV4::narrow(key))))
+            } else {
+                (MapName::FlowsV6, self.flows_v6.remove(&Raw(*key)))
+            };
+            absent_is_fine(removed).map_err(|e| error(name, "delete", e))?;
+        }
+        Ok(())
+    }
+
     fn all<K: Pod, V: Pod>(&self, name: MapName, map: &MapData, most: u32) -> Result<Vec<(K, V)>, Error> {
         batch::entries(map.fd(), most).map_err(|source| failed(name, "batch lookup", source))
     }
@@ -135,6 +211,54 @@ impl Maps for KernelMaps {
             Some(value.ids[(index % SLOTS_PER_VALUE) as usize])
         };
         Ok(range.map_while(slot).collect())
+    }
+
+    fn addresses(&self) -> Result<Vec<(Addr, u32)>, Error> {
+        self.all(MapName::Addresses, self.addresses.map(), self.capacities.frontends)
+    }
+
+    fn source_ranges(&self) -> Result<Vec<SourceRangeKey>, Error> {
+        // Tries have batch operations from 5.13 on only in part: one by one, there are few.
+        let keys = self.source_ranges.keys().collect::<Result<Vec<_>, _>>();
+        let keys = keys.map_err(|e| error(MapName::SourceRanges, "iterate", e))?;
+        Ok(keys.iter().map(range_of).collect())
+    }
+
+    fn config(&self) -> Result<Config, Error> {
+        self.config.get(&0, 0).map(|config| config.0).map_err(|e| error(MapName::Config, "lookup", e))
+    }
+
+    fn put_config(&mut self, config: &Config) -> Result<(), Error> {
+        self.config.set(0, Raw(*config), 0).map_err(|e| error(MapName::Config, "update", e))
+    }
+
+    fn put_address(&mut self, address: &Addr, bits: u32) -> Result<(), Error> {
+        self.addresses.insert(Raw(*address), bits, 0).map_err(|e| error(MapName::Addresses, "update", e))
+    }
+
+    fn remove_address(&mut self, address: &Addr) -> Result<(), Error> {
+        absent_is_fine(self.addresses.remove(&Raw(*address)))
+            .map_err(|e| error(MapName::Addresses, "delete", e))
+    }
+
+    fn put_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error> {
+        self.source_ranges.insert(&trie_key(key), 0, 0).map_err(|e| error(MapName::SourceRanges, "update", e))
+    }
+
+    fn remove_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error> {
+        absent_is_fine(self.source_ranges.remove(&trie_key(key)))
+            .map_err(|e| error(MapName::SourceRanges, "delete", e))
+    }
+
+    fn forget_affinity(&mut self, backends: &BTreeSet<u32>) -> Result<usize, Error> {
+        let all: Vec<(AffinityKey, AffinityValue)> =
+            self.all(MapName::Affinity, self.affinity.map(), self.capacities.affinity)?;
+        let bound = flows::bound_to(all, backends);
+        for key in &bound {
+            absent_is_fine(self.affinity.remove(&Raw(*key)))
+                .map_err(|e| error(MapName::Affinity, "delete", e))?;
+        }
+        Ok(bound.len())
     }
 
     fn put_frontend(&mut self, key: &ServiceKey, value: &ServiceValue) -> Result<(), Error> {
@@ -175,17 +299,20 @@ impl Maps for KernelMaps {
     }
 
     fn purge_flows(&mut self, backends: &BTreeSet<u32>) -> Result<usize, Error> {
-        let gone = flows::of_backends(self.flows()?, backends);
-        for key in &gone {
-            let (name, removed) = if key.src.is_v4() {
-                (MapName::FlowsV4, self.flows_v4.remove(&Raw(FlowKeyV4::narrow(key))))
-            } else {
-                (MapName::FlowsV6, self.flows_v6.remove(&Raw(*key)))
-            };
-            absent_is_fine(removed).map_err(|e| error(name, "delete", e))?;
-        }
+        let gone = self.flows_where(|key, value| flows::belongs(key, value, backends))?;
+        self.remove_flows(&gone)?;
         Ok(gone.len())
     }
+}
+
+fn trie_key(key: &SourceRangeKey) -> TrieKey<Raw<RangeBits>> {
+    let bits = RangeBits { service: key.service, addr: bytemuck::cast(key.addr) };
+    TrieKey::new(key.prefix_len, Raw(bits))
+}
+
+fn range_of(key: &TrieKey<Raw<RangeBits>>) -> SourceRangeKey {
+    let Raw(RangeBits { service, addr }) = key.data();
+    SourceRangeKey { prefix_len: key.prefix_len(), service, addr: bytemuck::cast(addr) }
 }
 
 /// A handle to one pinned map.

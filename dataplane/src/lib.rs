@@ -11,31 +11,42 @@
 
 pub mod attach;
 pub mod batch;
+pub mod collector;
 pub mod counters;
+pub mod dead_sockets;
 pub mod desired;
+pub mod devices;
 pub mod explain;
 pub mod feeder;
 pub mod flows;
 pub mod health;
 pub mod installed;
 pub mod kernel_maps;
+pub mod links;
+pub mod maglev;
 pub mod maps;
 pub mod metrics;
+pub mod netns;
 pub mod object;
 pub mod pins;
 pub mod plan;
 pub mod policy;
+pub mod preferences;
 pub mod probe;
 pub mod programs;
+pub mod reserve;
+pub mod site;
 pub mod space;
 pub mod status;
 pub mod sync;
 
 mod bpf;
 mod mapped;
+mod netdev;
 mod raw;
 
 pub use desired::{Desired, Port, PortKey, Target};
 pub use installed::Installed;
 pub use maps::Maps;
 pub use plan::Step;
+pub use site::Site;

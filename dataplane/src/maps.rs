@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use seaway_common::{BackendValue, Capacities, NameValue, ServiceKey, ServiceValue, Slice};
+use seaway_common::{
+    Addr, BackendValue, Capacities, Config, NameValue, ServiceKey, ServiceValue, Slice, SourceRangeKey,
+};
 
 /// Reads and writes of the maps. Implemented by the kernel's maps, and by plain memory in tests.
 pub trait Maps {
@@ -33,6 +35,60 @@ pub trait Maps {
     /// # Errors
     /// As [`frontends`](Self::frontends).
     fn slots(&self, slice: Slice) -> Result<Vec<u32>, Error>;
+
+    /// Every virtual address with its `ADDRESS_*` bits.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn addresses(&self) -> Result<Vec<(Addr, u32)>, Error>;
+
+    /// Every source range.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn source_ranges(&self) -> Result<Vec<SourceRangeKey>, Error>;
+
+    /// What the programs are told about the node.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn config(&self) -> Result<Config, Error>;
+
+    /// Tells the programs about the node, at once.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn put_config(&mut self, config: &Config) -> Result<(), Error>;
+
+    /// Writes a virtual address.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn put_address(&mut self, address: &Addr, bits: u32) -> Result<(), Error>;
+
+    /// Removes a virtual address; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn remove_address(&mut self, address: &Addr) -> Result<(), Error>;
+
+    /// Lets a range of clients use a service's guarded frontends.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn put_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error>;
+
+    /// Removes a range; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn remove_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error>;
+
+    /// Frees the clients that are bound to these backends. Returns how many they were.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn forget_affinity(&mut self, backends: &BTreeSet<u32>) -> Result<usize, Error>;
 
     /// Writes one frontend, atomically.
     ///

@@ -7,14 +7,18 @@
 //! What still carries traffic stays: a port whose frontend is to be another's keeps everything until
 //! that other port fits into the maps.
 
+mod build;
+mod gone;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use seaway_cluster::Protocol;
-use seaway_common::{BackendValue, ServiceKey, ServiceValue, Slice};
+use seaway_common::{Addr, BackendValue, ServiceKey, ServiceValue, Slice, SourceRangeKey};
 
-use crate::desired::{Desired, Port, PortKey, Target, proto_number};
-use crate::installed::{Installed, InstalledPort, name_of};
+use crate::desired::{Desired, PortKey};
+use crate::installed::{Installed, name_of};
 use crate::maps::{Error, Maps};
+use build::{Room, make};
+use gone::Gone;
 
 /// One change of the maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +44,20 @@ pub enum Step {
         /// Backend ids, as many as the slice has slots.
         ids: Vec<u32>,
     },
+    /// Fill free slots with a consistent table.
+    Table {
+        /// Where.
+        slice: Slice,
+        /// Backend ids, as many as the slice has slots.
+        ids: Vec<u32>,
+        /// Fingerprint of what it was made from.
+        made_from: u64,
+    },
+    /// Let a range of clients in.
+    Range {
+        /// Service id and range.
+        key: SourceRangeKey,
+    },
     /// Write a frontend.
     Frontend {
         /// The frontend.
@@ -61,6 +79,28 @@ pub enum Step {
     PurgeFlows {
         /// Their ids.
         backends: BTreeSet<u32>,
+    },
+    /// Free the clients that are bound to backends which left their lists.
+    ForgetAffinity {
+        /// Their ids.
+        backends: BTreeSet<u32>,
+    },
+    /// Remove a range of clients.
+    RemoveRange {
+        /// Service id and range.
+        key: SourceRangeKey,
+    },
+    /// Write a virtual address.
+    Address {
+        /// The address.
+        address: Addr,
+        /// `ADDRESS_*` bits.
+        bits: u32,
+    },
+    /// Remove a virtual address.
+    RemoveAddress {
+        /// The address.
+        address: Addr,
     },
     /// Free a service id.
     RemoveName {
@@ -90,6 +130,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Left as they are.
     pub full: Vec<Full>,
+    /// Without their consistent table, for want of slots; their endpoints are chosen at random.
+    pub without_table: Vec<Full>,
 }
 
 /// Plans the change of some ports. Ids and slots that the plan uses are taken from `installed`;
@@ -103,14 +145,17 @@ pub fn plan<'a>(
     let mut plan = Plan::default();
     let mut switch = BTreeMap::new();
     let mut settled = Vec::new();
-    let mut room = installed.frontends_left();
+    let mut gone = Gone::default();
+    let mut room = Room { frontends: installed.frontends_left(), ranges: installed.ranges_left() };
     for key in ports {
         // A port whose frontends are all another's is not installed either.
         let port = desired.port(key).filter(|port| desired.frontends(key, port).next().is_some());
         match port.map(|port| make(desired, installed, key, port, &mut room, now_ms)) {
             Some(Ok(made)) => {
                 plan.steps.extend(made.prepare);
+                plan.without_table.extend(made.without_table);
                 switch.extend(made.switch);
+                gone.finish.extend(made.finish);
             }
             Some(Err(full)) => {
                 plan.full.push(full);
@@ -120,20 +165,44 @@ pub fn plan<'a>(
         }
         settled.push((key, port));
     }
-    let mut gone = Gone::default();
+    let mut addresses: BTreeSet<&Addr> = BTreeSet::new();
     for (key, port) in settled {
         let lent = |frontend: &&ServiceKey| {
             desired.owner(frontend).is_some_and(|owner| owner != key) && !switch.contains_key(*frontend)
         };
+        addresses.extend(port.into_iter().flat_map(|port| port.addresses.keys()));
+        let known = installed.port(key).into_iter().flat_map(|known| &known.frontends);
+        addresses.extend(known.map(|frontend| &frontend.addr));
         match (installed.port(key), port) {
             (Some(known), _) if known.frontends.iter().any(|frontend| lent(&frontend)) => {}
             (_, Some(port)) => gone.leftovers(desired, installed, key, port),
             (_, None) => gone.port(desired, installed, key),
         }
     }
+    let switched: BTreeSet<Addr> = switch.keys().map(|key| key.addr).collect();
     plan.steps.extend(switch.into_iter().map(|(key, value)| Step::Frontend { key, value }));
+    for address in addresses {
+        // An address is there as long as some frontend has it: not for a port that does not fit.
+        let served = switched.contains(address) || gone.leaves_some(installed, address);
+        match (desired.address(address).filter(|_| served), installed.addresses().get(address)) {
+            (Some(bits), now) if now != Some(&bits) => {
+                plan.steps.push(Step::Address { address: *address, bits });
+            }
+            (None, Some(_)) => gone.addresses.push(*address),
+            _ => {}
+        }
+    }
     plan.steps.extend(gone.steps());
     plan
+}
+
+/// Steps that remove virtual addresses which nobody has any more.
+pub fn stray_addresses(desired: &Desired, installed: &Installed) -> Vec<Step> {
+    let stray = |address: &&Addr| {
+        desired.address(address).is_none() || installed.frontends_of(address).next().is_none()
+    };
+    let strays = installed.addresses().keys().filter(stray);
+    strays.map(|address| Step::RemoveAddress { address: *address }).collect()
 }
 
 /// Applies steps in order and keeps `installed` equal to the maps. Returns how many were applied.
@@ -151,6 +220,12 @@ pub fn apply(
             Step::Name { id, key } => maps.put_name(*id, &name_of(key))?,
             Step::Backend { id, value } => maps.put_backend(*id, value)?,
             Step::Slots { slice, ids } => maps.put_slots(slice.offset, ids)?,
+            Step::Table { slice, ids, .. } => maps.put_slots(slice.offset, ids)?,
+            Step::Range { key } => maps.put_source_range(key)?,
+            Step::RemoveRange { key } => maps.remove_source_range(key)?,
+            Step::Address { address, bits } => maps.put_address(address, *bits)?,
+            Step::RemoveAddress { address } => maps.remove_address(address)?,
+            Step::ForgetAffinity { backends } => _ = maps.forget_affinity(backends)?,
             Step::Frontend { key, value } => maps.put_frontend(key, value)?,
             Step::RemoveFrontend { key } => maps.remove_frontend(key)?,
             Step::RetireBackend { id } => {
@@ -170,199 +245,4 @@ pub fn apply(
         installed.record(step, now_ms);
     }
     Ok(steps.len())
-}
-
-struct Made {
-    prepare: Vec<Step>,
-    switch: Vec<(ServiceKey, ServiceValue)>,
-}
-
-/// The steps that bring a port's frontends to what they should be.
-fn make(
-    desired: &Desired,
-    installed: &mut Installed,
-    key: &PortKey,
-    port: &Port,
-    room: &mut usize,
-    now_ms: u64,
-) -> Result<Made, Full> {
-    let mut prepare = Vec::new();
-    let known = installed.port(key).cloned();
-    let mut taken = Taken::default();
-    let built = build(installed, key, port, known.as_ref(), &mut taken, &mut prepare, now_ms);
-    let value = match built {
-        Ok(value) => value,
-        Err(full) => {
-            taken.put_back(installed);
-            return Err(full);
-        }
-    };
-    let stale: Vec<ServiceKey> = desired
-        .frontends(key, port)
-        .filter(|frontend| {
-            let now = installed.frontends().get(frontend);
-            now.map(|now| ServiceValue { generation: 0, ..*now }) != Some(value)
-        })
-        .copied()
-        .collect();
-    let new = stale.iter().filter(|frontend| !installed.frontends().contains_key(frontend)).count();
-    let Some(left) = room.checked_sub(new) else {
-        taken.put_back(installed);
-        return Err(Full { port: key.clone(), what: "frontends", flag: "frontends-max", wanted: new });
-    };
-    *room = left;
-    let switch = stale
-        .into_iter()
-        .map(|key| (key, ServiceValue { generation: installed.next_generation(), ..value }))
-        .collect();
-    Ok(Made { prepare, switch })
-}
-
-/// Everything behind a port's frontends, and the value that they get (of generation 0).
-fn build(
-    installed: &mut Installed,
-    key: &PortKey,
-    port: &Port,
-    known: Option<&InstalledPort>,
-    taken: &mut Taken,
-    prepare: &mut Vec<Step>,
-    now_ms: u64,
-) -> Result<ServiceValue, Full> {
-    let full = |what, flag, wanted| Full { port: key.clone(), what, flag, wanted };
-    let service = match known {
-        Some(port) => port.id,
-        None => {
-            let id =
-                installed.services.take(now_ms).ok_or_else(|| full("service ports", "services-max", 1))?;
-            taken.services.push(id);
-            prepare.push(Step::Name { id, key: key.clone() });
-            id
-        }
-    };
-    let mut ids = BTreeMap::new();
-    for target in port.cluster.iter().chain(&port.local) {
-        let value = target.backend(proto_number(key.protocol), service);
-        let place = (target.addr, target.port);
-        if ids.contains_key(&place) {
-            continue;
-        }
-        let id = match known.and_then(|port| port.backends.get(&place)) {
-            Some(id) => *id,
-            None => {
-                let id =
-                    installed.backend_ids.take(now_ms).ok_or_else(|| full("backends", "backends-max", 1))?;
-                taken.backends.push(id);
-                id
-            }
-        };
-        if installed.backends().get(&id) != Some(&value) {
-            prepare.push(Step::Backend { id, value });
-        }
-        ids.insert(place, id);
-    }
-    let mut slice = |targets: &[Target]| -> Result<Slice, Full> {
-        let wanted: Vec<u32> = targets.iter().filter_map(|t| ids.get(&(t.addr, t.port)).copied()).collect();
-        if wanted.is_empty() {
-            return Ok(Slice::default());
-        }
-        if let Some(slice) = existing_slice(installed, known, &wanted) {
-            return Ok(slice);
-        }
-        if let Some(Step::Slots { slice, ids }) = prepare.last()
-            && *ids == wanted
-        {
-            return Ok(*slice);
-        }
-        let len = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
-        let offset =
-            installed.slots.take(len, now_ms).ok_or_else(|| full("slots", "slots-max", wanted.len()))?;
-        let slice = Slice { offset, len };
-        taken.slots.push(slice);
-        prepare.push(Step::Slots { slice, ids: wanted });
-        Ok(slice)
-    };
-    Ok(ServiceValue {
-        service,
-        flags: port.flags,
-        cluster: slice(&port.cluster)?,
-        local: slice(&port.local)?,
-        maglev: Slice::default(),
-        affinity_s: port.affinity_s,
-        generation: 0,
-    })
-}
-
-/// A slice of one of the port's frontends that already has these ids.
-fn existing_slice(installed: &Installed, known: Option<&InstalledPort>, ids: &[u32]) -> Option<Slice> {
-    let frontends = known?.frontends.iter().filter_map(|key| installed.frontends().get(key));
-    frontends.flat_map(|value| [value.cluster, value.local]).find(|slice| installed.ids_in(*slice) == ids)
-}
-
-/// What a port took before it turned out not to fit. Nothing of it was written.
-#[derive(Default)]
-struct Taken {
-    services: Vec<u32>,
-    backends: Vec<u32>,
-    slots: Vec<Slice>,
-}
-
-impl Taken {
-    fn put_back(self, installed: &mut Installed) {
-        for id in self.services {
-            installed.services.put_back(id);
-        }
-        for id in self.backends {
-            installed.backend_ids.put_back(id);
-        }
-        for slice in self.slots {
-            installed.slots.put_back(slice.offset, slice.len);
-        }
-    }
-}
-
-/// What is to go once every frontend is switched.
-#[derive(Default)]
-struct Gone {
-    frontends: Vec<ServiceKey>,
-    backends: BTreeSet<u32>,
-    /// Those of `backends` whose flows would never end by themselves.
-    datagrams: BTreeSet<u32>,
-    names: Vec<u32>,
-}
-
-impl Gone {
-    /// A port as a whole.
-    fn port(&mut self, desired: &Desired, installed: &Installed, key: &PortKey) {
-        let Some(port) = installed.port(key) else { return };
-        self.frontends.extend(port.frontends.iter().filter(|frontend| desired.owner(frontend).is_none()));
-        self.backends(key, port.backends.values());
-        self.names.push(port.id);
-    }
-
-    /// What a port no longer needs.
-    fn leftovers(&mut self, desired: &Desired, installed: &Installed, key: &PortKey, port: &Port) {
-        let Some(known) = installed.port(key) else { return };
-        self.frontends.extend(known.frontends.iter().filter(|frontend| desired.owner(frontend).is_none()));
-        let wanted: BTreeSet<_> = port.cluster.iter().chain(&port.local).map(|t| (t.addr, t.port)).collect();
-        let unwanted = known.backends.iter().filter(|(place, _)| !wanted.contains(place));
-        self.backends(key, unwanted.map(|(_, id)| id));
-    }
-
-    fn backends<'a>(&mut self, key: &PortKey, ids: impl Iterator<Item = &'a u32>) {
-        let ids: Vec<u32> = ids.copied().collect();
-        if key.protocol == Protocol::Udp {
-            self.datagrams.extend(&ids);
-        }
-        self.backends.extend(ids);
-    }
-
-    fn steps(self) -> impl Iterator<Item = Step> {
-        let Self { frontends, backends, datagrams, names } = self;
-        let purge = Some(datagrams).filter(|backends| !backends.is_empty());
-        let frontends = frontends.into_iter().map(|key| Step::RemoveFrontend { key });
-        let backends = backends.into_iter().map(|id| Step::RetireBackend { id });
-        let purge = purge.into_iter().map(|backends| Step::PurgeFlows { backends });
-        let names = names.into_iter().map(|id| Step::RemoveName { id });
-        frontends.chain(backends).chain(purge).chain(names)
-    }
 }

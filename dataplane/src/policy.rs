@@ -91,6 +91,12 @@ pub fn standings(
     (endpoints.iter().map(standing).collect(), if uses.cluster { topology } else { Topology::Anywhere })
 }
 
+/// Whether some endpoint could take traffic somewhere: an empty list drops then, instead of refusing.
+pub fn usable_somewhere(endpoints: &[JoinedEndpoint<'_>]) -> bool {
+    let mut all = endpoints.iter().map(|joined| joined.endpoint);
+    all.any(|endpoint| endpoint.ready || (endpoint.serving && endpoint.terminating))
+}
+
 /// Whether the endpoint runs on this node.
 pub fn is_local(place: Place<'_>, endpoint: &Endpoint) -> bool {
     !place.node.is_empty() && endpoint.node.as_deref() == Some(place.node)
@@ -104,18 +110,14 @@ fn topology(place: Place<'_>, endpoints: &[JoinedEndpoint<'_>]) -> Topology {
         ready().all(named) && ready().any(ours)
     };
     let names = |list: &[std::sync::Arc<str>], name: &str| list.iter().any(|entry| **entry == *name);
-    if !place.node.is_empty()
-        && complete(&|endpoint| !endpoint.hints.nodes.is_empty(), &|endpoint| {
-            names(&endpoint.hints.nodes, place.node)
-        })
-    {
+    if complete(&|endpoint| !endpoint.hints.nodes.is_empty(), &|endpoint| {
+        names(&endpoint.hints.nodes, place.node)
+    }) {
         return Topology::SameNode;
     }
-    if !place.zone.is_empty()
-        && complete(&|endpoint| !endpoint.hints.zones.is_empty(), &|endpoint| {
-            names(&endpoint.hints.zones, place.zone)
-        })
-    {
+    if complete(&|endpoint| !endpoint.hints.zones.is_empty(), &|endpoint| {
+        names(&endpoint.hints.zones, place.zone)
+    }) {
         return Topology::SameZone;
     }
     Topology::Anywhere

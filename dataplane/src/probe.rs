@@ -19,6 +19,9 @@ pub struct Probe {
     pub ticks_per_s: u32,
     /// `bpf_set_retval` (5.18): refused connects fail with `ECONNREFUSED`, else with `EPERM`.
     pub set_retval: bool,
+    /// The checksum helper tells IPv6 apart (6.16); before, the stack sums such packets anew.
+    #[serde(default)]
+    pub checksum_v6: bool,
 }
 
 /// Why the dataplane cannot run here at all.
@@ -60,7 +63,8 @@ impl Probe {
         supported(ProgramType::CgroupSockAddr, "cgroup socket address programs")?;
         let set_retval =
             is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval).unwrap_or(false);
-        Ok(Self { kernel: release, ticks_per_s: ticks_per_s(), set_retval })
+        let checksum_v6 = version >= KernelVersion::new(6, 16, 0);
+        Ok(Self { kernel: release, ticks_per_s: ticks_per_s(), set_retval, checksum_v6 })
     }
 }
 

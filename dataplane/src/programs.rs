@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use aya::maps::{Map, MapData};
-use aya::programs::{CgroupSock, CgroupSockAddr, Program, ProgramError, Xdp};
+use aya::programs::{CgroupSock, CgroupSockAddr, Program, ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use seaway_common::{ABI_VERSION, Capacities, MapName};
 
@@ -14,6 +14,9 @@ use crate::{maps, object};
 
 /// Name of the XDP program.
 pub const XDP_LB: &str = "xdp_lb";
+
+/// Names of the programs on both ways of an interface, in the network stack.
+pub const TC: [&str; 2] = ["tc_ingress", "tc_egress"];
 
 /// Names of the programs on the cgroup's socket hooks.
 pub const SOCKET_HOOKS: [&str; 9] = [
@@ -77,6 +80,8 @@ impl Programs {
         let mut loader = EbpfLoader::new();
         let set_retval = u32::from(probe.set_retval);
         loader.override_global("HAVE_SET_RETVAL", &set_retval, true);
+        let checksum_v6 = u32::from(probe.checksum_v6);
+        loader.override_global("HAVE_CHECKSUM_V6", &checksum_v6, true);
         loader.override_global("TICKS_PER_S", &probe.ticks_per_s, true);
         for name in MapName::ALL {
             loader.map_max_entries(name.as_str(), capacities.of(*name));
@@ -87,6 +92,9 @@ impl Programs {
         let ebpf = loader.load(object::SEAWAY).map_err(|e| Error::Object(Box::new(e)))?;
         let mut programs = Self { ebpf };
         programs.xdp()?.load().map_err(|e| refused(XDP_LB, &e))?;
+        for name in TC {
+            programs.classifier(name)?.load().map_err(|e| refused(name, &e))?;
+        }
         for name in SOCKET_HOOKS {
             match programs.program(name)? {
                 Program::CgroupSockAddr(program) => program.load(),
@@ -123,6 +131,17 @@ impl Programs {
         }
     }
 
+    /// A program of [`TC`] by name.
+    ///
+    /// # Errors
+    /// [`Error::Absent`]
+    pub fn classifier(&mut self, name: &'static str) -> Result<&mut SchedClassifier, Error> {
+        match self.program(name)? {
+            Program::SchedClassifier(program) => Ok(program),
+            _ => Err(Error::Absent(name)),
+        }
+    }
+
     /// A program of [`SOCKET_HOOKS`] by name.
     ///
     /// # Errors
@@ -147,7 +166,11 @@ impl Programs {
             source: std::io::ErrorKind::NotFound.into(),
         };
         let loaded = match self.ebpf.map(name.as_str()).ok_or_else(unusable)? {
-            Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) => data,
+            Map::Array(data)
+            | Map::HashMap(data)
+            | Map::LruHashMap(data)
+            | Map::LpmTrie(data)
+            | Map::PerCpuArray(data) => data,
             _ => return Err(unusable()),
         };
         let clone = loaded.fd().as_fd().try_clone_to_owned();

@@ -1,7 +1,7 @@
 //! The loop that keeps the maps equal to the facts.
 //!
 //! ```text
-//!             Facts ─► what changed ─► plan ─► apply ──► done
+//!       Facts, Site ─► what changed ─► plan ─► apply ──► done
 //!             Retry ─► read the maps ─┘          │ failed
 //!             Audit ─► read the maps ─┘          ▼
 //!             Stop  ─► leave everything      Retry, later and later
@@ -11,15 +11,18 @@
 //! reading the maps anew, which is also how an agent starts, so there is one way to recover.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use seaway_cluster::{ServiceName, Snapshot};
+use seaway_common::{BackendValue, proto};
 
 use crate::desired::{Conflict, Desired, PortKey};
 use crate::installed::Installed;
 use crate::maps::{Error, Maps};
-use crate::plan::{Full, apply, plan};
+use crate::plan::{Full, Step, apply, plan, stray_addresses};
+use crate::site::Site;
 
 /// First and longest wait before a failed change is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -29,6 +32,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub enum Event {
     /// The facts are these now.
     Facts(Arc<Snapshot>),
+    /// The node's addresses or settings are these now.
+    Site(Arc<Site>),
     /// Try again what failed.
     Retry,
     /// Compare the maps with the model: something else may have changed them.
@@ -44,8 +49,14 @@ pub struct Outcome {
     pub applied: usize,
     /// Ports that do not fit and stay as they are.
     pub full: Vec<Full>,
+    /// Ports whose consistent table does not fit: endpoints are chosen at random.
+    pub without_table: Vec<Full>,
     /// Frontends claimed twice.
     pub conflicts: Vec<Conflict>,
+    /// What Services ask for in vain.
+    pub warnings: Vec<String>,
+    /// UDP endpoints that no Service has any more: sockets connected to them are dead.
+    pub gone_udp: BTreeSet<SocketAddr>,
     /// What failed. [`Event::Retry`] is due after [`retry_in`](Self::retry_in).
     pub error: Option<Error>,
     /// When to try again, if something failed or did not fit.
@@ -56,7 +67,7 @@ pub struct Outcome {
 
 /// Facts, what follows from them, and the maps that show it.
 pub struct Sync<M> {
-    node: Arc<str>,
+    site: Arc<Site>,
     maps: M,
     snapshot: Option<Arc<Snapshot>>,
     desired: Desired,
@@ -67,20 +78,22 @@ pub struct Sync<M> {
 }
 
 impl<M: Maps> Sync<M> {
-    /// Starts from what the maps hold. `node` is this node's name; it need not be in the facts.
+    /// Starts from what the maps hold. `site` is what is known of this node.
     ///
     /// # Errors
     /// The first map that cannot be read.
-    pub fn new(maps: M, node: impl Into<Arc<str>>) -> Result<Self, Error> {
+    pub fn new(maps: M, site: impl Into<Site>) -> Result<Self, Error> {
         let installed = Installed::read(&maps)?;
         let desired = Desired::default();
-        Ok(Self { node: node.into(), maps, snapshot: None, desired, installed, failures: 0, full: false })
+        let site = Arc::new(site.into());
+        Ok(Self { site, maps, snapshot: None, desired, installed, failures: 0, full: false })
     }
 
     /// Deals with an event at a time given in milliseconds of any steady clock.
     pub fn handle(&mut self, event: Event, now_ms: u64) -> Outcome {
         match event {
             Event::Facts(snapshot) => self.facts(&snapshot, now_ms),
+            Event::Site(site) => self.moved(site, now_ms),
             Event::Retry | Event::Audit if self.snapshot.is_some() => self.reread(now_ms),
             Event::Retry | Event::Audit | Event::Stop => Outcome::default(),
         }
@@ -107,8 +120,11 @@ impl<M: Maps> Sync<M> {
         }
         let first = self.snapshot.is_none();
         let before = self.snapshot.replace(Arc::clone(snapshot)).unwrap_or_default();
-        let changed = changed_services(&before, snapshot, &self.node);
-        let mut ports = self.desired.update(snapshot, &self.node, &changed);
+        let changed = changed_services(&before, snapshot, &self.site.node);
+        let mut ports = self.desired.update(snapshot, &self.site, &changed.services);
+        if changed.pods {
+            ports.extend(self.desired.update_pods(snapshot, &self.site));
+        }
         if self.failures != 0 {
             // What failed before is not in these changes.
             return self.reread(now_ms);
@@ -118,6 +134,19 @@ impl<M: Maps> Sync<M> {
             ports.extend(self.desired.keys().chain(self.installed.keys()).cloned());
         }
         self.settle(&ports, first, now_ms)
+    }
+
+    /// The node is another one, so to speak: every decision is made anew, and only what comes out
+    /// differently is written.
+    fn moved(&mut self, site: Arc<Site>, now_ms: u64) -> Outcome {
+        self.site = site;
+        let Some(snapshot) = self.snapshot.clone() else { return Outcome::default() };
+        let mut ports = self.desired.update(&snapshot, &self.site, snapshot.services.keys());
+        ports.extend(self.desired.update_pods(&snapshot, &self.site));
+        if self.failures != 0 {
+            return self.reread(now_ms);
+        }
+        self.settle(&ports, false, now_ms)
     }
 
     fn reread(&mut self, now_ms: u64) -> Outcome {
@@ -135,26 +164,60 @@ impl<M: Maps> Sync<M> {
     /// Plans and applies the change of some ports, and of strays where `repair` says so.
     fn settle(&mut self, ports: &BTreeSet<PortKey>, repair: bool, now_ms: u64) -> Outcome {
         let mut plan = plan(&self.desired, &mut self.installed, ports, now_ms);
-        let mut result = apply(&plan.steps, &mut self.maps, &mut self.installed, now_ms);
+        let gone_udp = self.gone_udp(&plan.steps);
+        let mut result = self.configure().and_then(|before| {
+            apply(&plan.steps, &mut self.maps, &mut self.installed, now_ms).map(|steps| before + steps)
+        });
         if repair && let Ok(applied) = result {
-            let repairs = self.installed.repairs();
+            let mut repairs = self.installed.repairs();
+            repairs.extend(stray_addresses(&self.desired, &self.installed));
             result = apply(&repairs, &mut self.maps, &mut self.installed, now_ms).map(|more| applied + more);
         }
         let mut outcome = match result {
             Ok(applied) => {
                 self.failures = 0;
-                Outcome { applied, ..Outcome::default() }
+                Outcome { applied, gone_udp, ..Outcome::default() }
             }
             Err(error) => self.failed(0, error),
         };
-        self.full = !plan.full.is_empty();
+        self.full = !plan.full.is_empty() || !plan.without_table.is_empty();
         if self.full {
             // Space that is held becomes free; what never fits is tried again at the slowest pace.
             outcome.retry_in.get_or_insert(RETRY.1);
         }
         outcome.full.append(&mut plan.full);
+        outcome.without_table.append(&mut plan.without_table);
         outcome.conflicts = self.desired.conflicts();
+        outcome.warnings = self.desired.warnings().cloned().collect();
         outcome
+    }
+
+    /// Tells the programs about the node. Returns the number of writes.
+    fn configure(&mut self) -> Result<usize, Error> {
+        let Some(snapshot) = &self.snapshot else { return Ok(0) };
+        let wanted = self.site.config(snapshot);
+        if self.maps.config()? == wanted {
+            return Ok(0);
+        }
+        self.maps.put_config(&wanted)?;
+        Ok(1)
+    }
+
+    /// UDP endpoints that the steps take away from the last service port that has them.
+    fn gone_udp(&self, steps: &[Step]) -> BTreeSet<SocketAddr> {
+        let purged = steps.iter().filter_map(|step| match step {
+            Step::PurgeFlows { backends } => Some(backends),
+            _ => None,
+        });
+        let place = |value: &BackendValue| SocketAddr::new(IpAddr::from(value.addr), value.port.get());
+        let all = self.installed.backends();
+        let ids: BTreeSet<u32> = purged.flatten().copied().collect();
+        let mut gone: BTreeSet<SocketAddr> = ids.iter().filter_map(|id| all.get(id)).map(place).collect();
+        if !gone.is_empty() {
+            let kept = all.iter().filter(|(id, value)| value.proto == proto::UDP && !ids.contains(id));
+            kept.for_each(|(_, value)| _ = gone.remove(&place(value)));
+        }
+        gone
     }
 
     fn failed(&mut self, applied: usize, error: Error) -> Outcome {
@@ -170,11 +233,21 @@ fn says_nothing(snapshot: &Snapshot) -> bool {
     services.is_empty() && slices.is_empty() && nodes.is_empty() && pods.is_empty()
 }
 
-/// What changed, or every Service if this node moved to another zone.
-fn changed_services(before: &Snapshot, now: &Snapshot, node: &str) -> BTreeSet<ServiceName> {
-    let zone = |snapshot: &Snapshot| snapshot.nodes.get(node).and_then(|node| node.zone.clone());
-    if zone(before) != zone(now) {
-        return before.services.keys().chain(now.services.keys()).cloned().collect();
+/// What has to be decided anew.
+struct Changed {
+    services: BTreeSet<ServiceName>,
+    pods: bool,
+}
+
+/// What changed, or everything if this node moved to another zone or has other addresses.
+fn changed_services(before: &Snapshot, now: &Snapshot, node: &str) -> Changed {
+    let place = |snapshot: &Snapshot| {
+        snapshot.nodes.get(node).map(|node| (node.zone.clone(), node.addresses.clone()))
+    };
+    if place(before) != place(now) {
+        let services = before.services.keys().chain(now.services.keys()).cloned().collect();
+        return Changed { services, pods: true };
     }
-    now.changed_services(before).into_iter().cloned().collect()
+    let services = now.changed_services(before).into_iter().cloned().collect();
+    Changed { services, pods: before.pods.diff(&now.pods).next().is_some() }
 }

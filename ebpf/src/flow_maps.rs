@@ -1,7 +1,7 @@
 //! The flow maps, one an address family.
 
-use aya_ebpf::bindings::BPF_ANY;
-use seaway_common::{FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Reason};
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use seaway_common::{FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, Reason};
 
 use crate::maps::{FLOWS_V4, FLOWS_V6};
 use crate::{FlowEntry, Flows};
@@ -33,6 +33,12 @@ impl Flows for FlowsV4 {
     }
 
     #[inline(always)]
+    fn claim_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<bool, Reason> {
+        let (key, value) = (FlowKeyV4::narrow(key), FlowValueV4::narrow(value));
+        claimed(FLOWS_V4.insert(key, value, u64::from(BPF_NOEXIST)))
+    }
+
+    #[inline(always)]
     fn remove_flow(&self, key: &FlowKey) {
         // The only failure is that the LRU took the entry first, which is as good.
         let _gone = FLOWS_V4.remove(FlowKeyV4::narrow(key));
@@ -53,11 +59,28 @@ impl Flows for FlowsV6 {
     }
 
     #[inline(always)]
+    fn claim_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<bool, Reason> {
+        claimed(FLOWS_V6.insert(key, value, u64::from(BPF_NOEXIST)))
+    }
+
+    #[inline(always)]
     fn remove_flow(&self, key: &FlowKey) {
         // As above.
         let _gone = FLOWS_V6.remove(key);
     }
 }
+
+/// From the result of an insertion that does not replace.
+#[inline(always)]
+fn claimed(result: Result<(), i32>) -> Result<bool, Reason> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error == -EEXIST => Ok(false),
+        Err(_) => Err(Reason::FlowsFull),
+    }
+}
+
+const EEXIST: i32 = 17;
 
 // SAFETY, for all accesses below: the pointer came from a successful lookup in this run of the
 // program, and elements stay readable until it ends. Another CPU may write `state` and
@@ -71,17 +94,28 @@ impl FlowEntry for FlowV4 {
     }
 
     #[inline(always)]
-    fn state(&self) -> u32 {
+    fn state(&self) -> u16 {
         // SAFETY: see above.
         unsafe { (*self.0).state }
     }
 
     #[inline(always)]
-    fn touch(&self, state: u32, now: u64) {
+    fn touch(&self, state: u16, now: u64) {
         // SAFETY: see above; concurrent touches of an entry write equally good words.
         unsafe {
             (*self.0).state = state;
             (*self.0).last_seen = now;
+        }
+    }
+
+    #[inline(always)]
+    fn set_hop(&self, state: u16, hop: &Hop, mtu: u16) {
+        // SAFETY: see above. A packet that reads half of another next hop while a route changes
+        // is lost, as it might have been a moment earlier.
+        unsafe {
+            (*self.0).state = state;
+            (*self.0).hop = *hop;
+            (*self.0).mtu = mtu;
         }
     }
 }
@@ -94,17 +128,28 @@ impl FlowEntry for FlowV6 {
     }
 
     #[inline(always)]
-    fn state(&self) -> u32 {
+    fn state(&self) -> u16 {
         // SAFETY: see above.
         unsafe { (*self.0).state }
     }
 
     #[inline(always)]
-    fn touch(&self, state: u32, now: u64) {
+    fn touch(&self, state: u16, now: u64) {
         // SAFETY: see above; concurrent touches of an entry write equally good words.
         unsafe {
             (*self.0).state = state;
             (*self.0).last_seen = now;
+        }
+    }
+
+    #[inline(always)]
+    fn set_hop(&self, state: u16, hop: &Hop, mtu: u16) {
+        // SAFETY: see above. A packet that reads half of another next hop while a route changes
+        // is lost, as it might have been a moment earlier.
+        unsafe {
+            (*self.0).state = state;
+            (*self.0).hop = *hop;
+            (*self.0).mtu = mtu;
         }
     }
 }

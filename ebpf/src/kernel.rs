@@ -1,14 +1,21 @@
 //! The tables as BPF maps, and what else only the kernel offers.
 
+use core::arch::asm;
+
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_set_retval};
+use aya_ebpf::maps::lpm_trie::Key as RangeKey;
 use seaway_common::{
-    BackendValue, Reason, SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey, SocketValue,
+    Addr, AffinityKey, AffinityValue, BackendValue, Config, FragmentKey, FragmentValue, Reason,
+    SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey, SocketValue,
 };
 
-use crate::Tables;
-use crate::maps::{BACKEND_COUNTERS, BACKENDS, REASONS, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS};
+use crate::maps::{
+    ADDRESSES, AFFINITY, BACKEND_COUNTERS, BACKENDS, CONFIG, CONNECTIONS, DEVICES, FRAGMENTS, HEADERS, INNER,
+    PLAN, REASONS, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS, SOURCE_RANGES, TURNS,
+};
+use crate::{Headers, Inner, Plan, Tables};
 
 /// Set by user space before loading: the kernel has `bpf_set_retval` (5.18). The verifier takes
 /// it for a constant and removes the call where it is 0.
@@ -21,8 +28,9 @@ static TICKS_PER_S: Global<u32> = Global::new(0);
 
 const ECONNREFUSED: i32 = 111;
 
-/// The tables in their maps, flows aside.
-pub struct KernelTables;
+/// The tables in their maps, flows aside. `PROGRAM` tells programs apart: code that two of them
+/// shared would not be made for the one or the other, and what is constant in each would be lost.
+pub struct KernelTables<const PROGRAM: u8>;
 
 /// Counts `reason`.
 #[inline(always)]
@@ -45,7 +53,119 @@ pub fn refuse() -> i32 {
     0
 }
 
-impl Tables for KernelTables {
+/// Bits of a whole key of `SOURCE_RANGES`.
+const RANGE_BITS: u32 = 160;
+
+/// Adds to a word and returns what it was, in one step for all CPUs (kernel 5.12). The target has no
+/// compare-and-swap, so the language's atomic types lack this too.
+///
+/// # Safety
+/// `word` is an aligned word of a map's value.
+#[inline(always)]
+unsafe fn fetch_add(word: *mut u64, by: u64) -> u64 {
+    let mut value = by;
+    // SAFETY: the caller vouches for the word.
+    unsafe {
+        asm!("{value} = atomic_fetch_add((u64 *)({word} + 0), {value})", value = inout(reg) value, word = in(reg) word, options(nostack));
+    }
+    value
+}
+
+impl<const PROGRAM: u8> Tables for KernelTables<PROGRAM> {
+    #[inline(always)]
+    fn keep_headers<R>(&self, with: impl FnOnce(&mut Headers) -> R) -> Option<R> {
+        let place = HEADERS.get_ptr_mut(0)?;
+        // SAFETY: a value of this CPU's, and packet programs of one CPU do not interrupt each other.
+        Some(with(unsafe { &mut *place }))
+    }
+
+    #[inline(always)]
+    fn keep_plan<R>(&self, with: impl FnOnce(&mut Plan) -> R) -> Option<R> {
+        let place = PLAN.get_ptr_mut(0)?;
+        // SAFETY: as in `keep_headers`; whatever an earlier packet left in it is overwritten.
+        Some(with(unsafe { &mut *place }))
+    }
+
+    #[inline(always)]
+    fn keep_inner<R>(&self, with: impl FnOnce(&mut Inner) -> R) -> Option<R> {
+        let place = INNER.get_ptr_mut(0)?;
+        // SAFETY: as in `keep_headers`.
+        Some(with(unsafe { &mut *place }))
+    }
+
+    #[inline(always)]
+    fn config(&self) -> Option<&Config> {
+        CONFIG.get(0)
+    }
+
+    #[inline(always)]
+    fn address(&self, addr: &Addr) -> u32 {
+        // SAFETY: one aligned word, copied at once.
+        unsafe { ADDRESSES.get(addr) }.copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn in_source_ranges(&self, service: u32, client: &Addr) -> bool {
+        let [a, b, c, d] = client.words();
+        let data = RangeData { service, addr: [a.raw(), b.raw(), c.raw(), d.raw()] };
+        SOURCE_RANGES.get(&RangeKey::new(RANGE_BITS, data)).is_some()
+    }
+
+    #[inline(always)]
+    fn affinity(&self, key: &AffinityKey) -> Option<AffinityValue> {
+        // SAFETY: copied at once, as in `service`.
+        unsafe { AFFINITY.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn put_affinity(&self, key: &AffinityKey, value: &AffinityValue) {
+        // A table that takes no entry costs the client its binding, not its connection.
+        let _full = AFFINITY.insert(key, value, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
+        // SAFETY: copied at once, as in `service`.
+        unsafe { FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn put_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
+        // Without the entry later fragments are counted as such and passed on.
+        let _full = FRAGMENTS.insert(key, value, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn turn(&self, service: u32) -> u64 {
+        let Some(turn) = TURNS.get_ptr_mut(service) else { return 0 };
+        // SAFETY: an aligned word of the map, which every CPU changes by this only.
+        unsafe { fetch_add(turn, 1) }
+    }
+
+    #[inline(always)]
+    fn connections(&self, backend: u32) -> u64 {
+        CONNECTIONS.get(backend).copied().unwrap_or(u64::MAX)
+    }
+
+    #[inline(always)]
+    fn count_open(&self, backend: u32, opened: bool) {
+        let Some(open) = CONNECTIONS.get_ptr_mut(backend) else { return };
+        // SAFETY: as in `turn`; user space, which counts anew, stores a whole word.
+        unsafe {
+            if opened {
+                fetch_add(open, 1);
+            } else if open.read_volatile() != 0 {
+                fetch_add(open, u64::MAX);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn device(&self, ifindex: u32) -> u32 {
+        // SAFETY: copied at once.
+        unsafe { DEVICES.get(ifindex) }.map_or(0, |device| device.flags)
+    }
+
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
         // SAFETY: the value is copied at once. An element that is replaced meanwhile is put on

@@ -10,22 +10,37 @@
     expect(unsafe_code, reason = "packets, map values and contexts are raw memory")
 )]
 
+mod answer;
+mod fragment;
 mod headers;
+mod icmp;
 mod packet;
+pub mod sctp;
+mod select;
 pub mod socket;
+mod start;
 mod tables;
 mod translate;
 
-pub use packet::Packet;
+pub use answer::{Answer, answer};
+pub use headers::{Headers, Part};
+pub use icmp::Inner;
+pub use packet::{Change, Packet, Room, Route, Way};
+pub use select::Choice;
+pub use start::Plan;
 pub use tables::{FlowEntry, Flows, Tables};
-pub use translate::{Verdict, translate};
+pub use translate::{Stage, Verdict, translate};
 
+#[cfg(target_arch = "bpf")]
+mod fib;
 #[cfg(target_arch = "bpf")]
 mod flow_maps;
 #[cfg(target_arch = "bpf")]
 mod kernel;
 #[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod skb;
 #[cfg(target_arch = "bpf")]
 mod sock_addr;
 #[cfg(target_arch = "bpf")]
@@ -37,6 +52,8 @@ mod xdp;
 pub use flow_maps::{FlowsV4, FlowsV6};
 #[cfg(target_arch = "bpf")]
 pub use kernel::{KernelTables, count, refuse};
+#[cfg(target_arch = "bpf")]
+pub use skb::SkbPacket;
 #[cfg(target_arch = "bpf")]
 pub use sock_addr::{SockAddr4, SockAddr6, cookie_of};
 #[cfg(target_arch = "bpf")]

@@ -8,87 +8,170 @@ fn main() {}
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-    use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, xdp};
-    use aya_ebpf::programs::{SockAddrContext, SockContext, XdpContext};
-    use seaway_common::Reason;
+    use aya_ebpf::EbpfContext;
+    use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+    use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
+    use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_neigh};
+    use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, classifier, xdp};
+    use aya_ebpf::programs::{SockAddrContext, SockContext, TcContext, XdpContext};
+    use seaway_common::{Action, Reason};
     use seaway_ebpf::{
-        FlowsV4, FlowsV6, KernelTables, SockAddr4, SockAddr6, Verdict, XdpPacket, cookie_of, count, refuse,
-        socket, translate,
+        Answer, FlowsV4, FlowsV6, KernelTables, SkbPacket, SockAddr4, SockAddr6, Stage, Verdict, XdpPacket,
+        answer, cookie_of, count, refuse, socket, translate,
     };
+
+    /// Programs that share no code, see `KernelTables`.
+    const XDP: u8 = 0;
+    const INGRESS: u8 = 1;
+    const EGRESS: u8 = 2;
+    const SOCKET: u8 = 3;
 
     /// What the cgroup hooks return to let a call go on.
     const PROCEED: i32 = 1;
 
     #[xdp]
     fn xdp_lb(ctx: XdpContext) -> u32 {
-        match translate(&mut XdpPacket::new(&ctx), &KernelTables, &FlowsV4, &FlowsV6) {
-            Ok(Verdict::NotOurs | Verdict::Translated) => XDP_PASS,
+        match translate(&mut XdpPacket::new(&ctx), &KernelTables::<XDP>, &FlowsV4, &FlowsV6, Stage::Early) {
+            Ok(Verdict::Transmit(ifindex)) => transmit(&ctx, ifindex),
+            Ok(_) => XDP_PASS,
+            // What is answered or passed is counted where that happens.
+            Err(reason) if reason.action() != Action::Drop || left(reason) => XDP_PASS,
             Err(reason) => {
                 count(reason);
-                if reason.drops() { XDP_DROP } else { XDP_PASS }
+                XDP_DROP
             }
         }
     }
 
+    /// What the program at the ingress may still make something of.
+    #[inline(always)]
+    fn left(reason: Reason) -> bool {
+        matches!(reason, Reason::NoRoute | Reason::TooBig)
+    }
+
+    #[inline(always)]
+    fn transmit(ctx: &XdpContext, ifindex: u32) -> u32 {
+        // SAFETY: the context is valid for the run of the program.
+        if unsafe { (*ctx.ctx).ingress_ifindex } == ifindex {
+            return XDP_TX;
+        }
+        // SAFETY: the helper takes numbers.
+        unsafe { bpf_redirect(ifindex, 0) as u32 }
+    }
+
+    #[classifier]
+    fn tc_ingress(ctx: TcContext) -> i32 {
+        let mut packet = SkbPacket::new(&ctx);
+        match translate(&mut packet, &KernelTables::<INGRESS>, &FlowsV4, &FlowsV6, Stage::Ingress) {
+            Ok(Verdict::NotOurs | Verdict::Translated) => TC_ACT_UNSPEC,
+            Ok(Verdict::Transmit(ifindex)) => {
+                packet.untag();
+                // SAFETY: the helper takes numbers.
+                unsafe { bpf_redirect(ifindex, 0) as i32 }
+            }
+            Ok(Verdict::Resolve(ifindex)) => {
+                packet.untag();
+                // SAFETY: without parameters the helper looks the neighbour up itself.
+                unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 }
+            }
+            Ok(Verdict::TooBig(mtu)) => {
+                count(Reason::TooBig);
+                send_back(&ctx, &mut packet, Answer::TooBig, mtu)
+            }
+            Ok(Verdict::Echo) => send_back(&ctx, &mut packet, Answer::Echo, 0),
+            Err(reason) => {
+                count(reason);
+                match reason.action() {
+                    Action::Pass => TC_ACT_UNSPEC,
+                    Action::Drop => TC_ACT_SHOT,
+                    Action::Refuse => send_back(&ctx, &mut packet, Answer::Refused, 0),
+                }
+            }
+        }
+    }
+
+    #[classifier]
+    fn tc_egress(ctx: TcContext) -> i32 {
+        let mut packet = SkbPacket::new(&ctx);
+        match translate(&mut packet, &KernelTables::<EGRESS>, &FlowsV4, &FlowsV6, Stage::Egress) {
+            Ok(_) => TC_ACT_UNSPEC,
+            Err(reason) => {
+                count(reason);
+                if reason.action() == Action::Pass { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+            }
+        }
+    }
+
+    /// Answers the sender by the interface that the packet came from.
+    #[inline(always)]
+    fn send_back(ctx: &TcContext, packet: &mut SkbPacket<'_>, what: Answer, mtu: u16) -> i32 {
+        if answer(packet, what, mtu).is_err() {
+            return TC_ACT_SHOT;
+        }
+        // SAFETY: the context is valid for the run of the program; the helper takes numbers.
+        unsafe { bpf_redirect((*ctx.as_ptr().cast::<__sk_buff>()).ifindex, 0) as i32 }
+    }
+
     #[cgroup_sock_addr(connect4)]
     fn sock_connect4(ctx: SockAddrContext) -> i32 {
-        answer(socket::connect(&mut SockAddr4(ctx), &KernelTables))
+        to_hook(socket::connect(&mut SockAddr4(ctx), &KernelTables::<SOCKET>))
     }
 
     #[cgroup_sock_addr(connect6)]
     fn sock_connect6(ctx: SockAddrContext) -> i32 {
-        answer(socket::connect(&mut SockAddr6(ctx), &KernelTables))
+        to_hook(socket::connect(&mut SockAddr6(ctx), &KernelTables::<SOCKET>))
     }
 
     #[cgroup_sock_addr(sendmsg4)]
     fn sock_sendmsg4(ctx: SockAddrContext) -> i32 {
-        answer(socket::sendmsg(&mut SockAddr4(ctx), &KernelTables))
+        to_hook(socket::sendmsg(&mut SockAddr4(ctx), &KernelTables::<SOCKET>))
     }
 
     #[cgroup_sock_addr(sendmsg6)]
     fn sock_sendmsg6(ctx: SockAddrContext) -> i32 {
-        answer(socket::sendmsg(&mut SockAddr6(ctx), &KernelTables))
+        to_hook(socket::sendmsg(&mut SockAddr6(ctx), &KernelTables::<SOCKET>))
     }
 
     #[cgroup_sock_addr(recvmsg4)]
     fn sock_recvmsg4(ctx: SockAddrContext) -> i32 {
-        socket::restore(&mut SockAddr4(ctx), &KernelTables);
+        socket::restore(&mut SockAddr4(ctx), &KernelTables::<SOCKET>);
         PROCEED
     }
 
     #[cgroup_sock_addr(recvmsg6)]
     fn sock_recvmsg6(ctx: SockAddrContext) -> i32 {
-        socket::restore(&mut SockAddr6(ctx), &KernelTables);
+        socket::restore(&mut SockAddr6(ctx), &KernelTables::<SOCKET>);
         PROCEED
     }
 
     #[cgroup_sock_addr(getpeername4)]
     fn sock_getpeername4(ctx: SockAddrContext) -> i32 {
-        socket::restore(&mut SockAddr4(ctx), &KernelTables);
+        socket::restore(&mut SockAddr4(ctx), &KernelTables::<SOCKET>);
         PROCEED
     }
 
     #[cgroup_sock_addr(getpeername6)]
     fn sock_getpeername6(ctx: SockAddrContext) -> i32 {
-        socket::restore(&mut SockAddr6(ctx), &KernelTables);
+        socket::restore(&mut SockAddr6(ctx), &KernelTables::<SOCKET>);
         PROCEED
     }
 
     #[cgroup_sock(sock_release)]
     fn sock_release(ctx: SockContext) -> i32 {
-        socket::release(cookie_of(&ctx), &KernelTables);
+        socket::release(cookie_of(&ctx), &KernelTables::<SOCKET>);
         PROCEED
     }
 
     /// From the logic's result to the hook's.
     #[inline(always)]
-    fn answer(result: Result<(), Reason>) -> i32 {
+    fn to_hook(result: Result<(), Reason>) -> i32 {
         match result {
             Ok(()) => PROCEED,
+            // Its packets keep the service's address, and are dropped and counted on their way.
+            Err(reason) if reason.action() == Action::Drop => PROCEED,
             Err(reason) => {
                 count(reason);
-                if reason.drops() { refuse() } else { PROCEED }
+                if reason.action() == Action::Refuse { refuse() } else { PROCEED }
             }
         }
     }

@@ -16,14 +16,36 @@
 //! | `BACKEND_COUNTERS` | backend id | `BackendCounters` | xdp | `seaway dump` | – |
 //! | `SERVICE_COUNTERS` | service id | `ServiceCounters` | xdp, connect, sendmsg | `seaway dump` | – |
 //! | `REASONS` | `Reason` | `u64` | all | `seaway status` | – |
+//! | `CONFIG` | 0 | `Config` | agent | all | – |
+//! | `ADDRESSES` | `Addr` | `ADDRESS_*` | agent | all | as `SERVICES` |
+//! | `SOURCE_RANGES` | `SourceRangeKey` | 0 | agent | xdp, tc, connect, sendmsg | the service is reported and left out |
+//! | `AFFINITY` | `AffinityKey` | `AffinityValue` | xdp, tc, connect, sendmsg | the same | the least recently used entry goes |
+//! | `FRAGMENTS` | `FragmentKey` | `FragmentValue` | xdp, tc | xdp, tc | the same |
+//! | `TURNS` | service id | `u64` | xdp, tc, connect, sendmsg | the same | – |
+//! | `CONNECTIONS` | backend id | `u64` | xdp, tc, connect, release, agent | xdp, tc, connect, sendmsg | – |
+//! | `DEVICES` | interface index | `DeviceValue` | agent | xdp | the device is left to tc |
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
+use aya_ebpf::maps::lpm_trie::{Key as LpmKey, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use seaway_common::{
-    BackendCounters, BackendValue, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Meta, NameValue, Reason,
-    ServiceCounters, ServiceKey, ServiceValue, SlotValue, SocketKey, SocketValue,
+    Addr, AffinityKey, AffinityValue, BackendCounters, BackendValue, Config, DeviceValue, FlowKey, FlowKeyV4,
+    FlowValue, FlowValueV4, FragmentKey, FragmentValue, Meta, NameValue, Reason, ServiceCounters, ServiceKey,
+    ServiceValue, SlotValue, SocketKey, SocketValue,
 };
+
+use crate::{Headers, Inner, Plan};
+
+/// What follows the length in a [`seaway_common::SourceRangeKey`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct RangeData {
+    pub(crate) service: u32,
+    pub(crate) addr: [u32; 4],
+}
+
+const _: () = assert!(size_of::<LpmKey<RangeData>>() == size_of::<seaway_common::SourceRangeKey>());
 
 #[map]
 pub(crate) static META: Array<Meta> = Array::with_max_entries(1, 0);
@@ -54,6 +76,42 @@ pub(crate) static BACKEND_COUNTERS: PerCpuArray<BackendCounters> = PerCpuArray::
 
 #[map]
 pub(crate) static SERVICE_COUNTERS: PerCpuArray<ServiceCounters> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static ADDRESSES: HashMap<Addr, u32> = HashMap::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static SOURCE_RANGES: LpmTrie<RangeData, u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static AFFINITY: LruHashMap<AffinityKey, AffinityValue> = LruHashMap::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> = LruHashMap::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static TURNS: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static CONNECTIONS: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static DEVICES: HashMap<u32, DeviceValue> = HashMap::with_max_entries(1, 0);
+
+/// Scratch memory of the packet programs, see `Tables::settle`; neither pinned nor read by anybody else.
+#[map]
+pub(crate) static HEADERS: PerCpuArray<Headers> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same for `Tables::settle_plan`.
+#[map]
+pub(crate) static PLAN: PerCpuArray<Plan> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same for `Tables::settle_inner`.
+#[map]
+pub(crate) static INNER: PerCpuArray<Inner> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::ALL.len() as u32, 0);

@@ -1,12 +1,23 @@
-//! Access to a packet's bytes.
+//! Access to a packet's bytes, and to what the kernel knows about its way.
 
 use bytemuck::Pod;
-use seaway_common::Reason;
+use seaway_common::{Addr, Delta, Hop, Reason};
 
 /// A packet whose bytes can be read and written within its bounds.
 pub trait Packet {
-    /// Bytes from the link header to the end.
+    /// Bytes from the link header to the end that can be read at once.
     fn len(&self) -> usize;
+
+    /// Bytes from the link header to the end, those in further buffers included.
+    fn whole_len(&self) -> usize {
+        self.len()
+    }
+
+    /// Payload bytes of each packet that this one stands for, if it stands for several
+    /// (segmentation offload); else 0.
+    fn segment_len(&self) -> usize {
+        0
+    }
 
     /// The bytes at `offset` as a `T`, which need not be aligned.
     ///
@@ -20,12 +31,83 @@ pub trait Packet {
     /// [`Reason::Truncated`] if the packet ends before them; nothing is written then.
     fn write<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason>;
 
+    /// Brings the transport checksum at `offset` up to date after `addresses` and `ports` changed.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    #[inline(always)]
+    fn update_checksum(&mut self, offset: usize, change: &Change) -> Result<(), Reason> {
+        let checksum: u16 = self.read(offset)?;
+        if change.optional && checksum == 0 {
+            return Ok(()); // No checksum was sent (RFC 768); the rewrite has none to keep right.
+        }
+        let updated = change.addresses.and(change.ports).update(checksum);
+        self.write(offset, if change.optional && updated == 0 { 0xffff } else { updated })
+    }
+
+    /// Asks the kernel where a packet with these addresses goes.
+    ///
+    /// # Errors
+    /// [`Reason::NoRoute`]
+    fn next_hop(&mut self, route: &Route, way: &mut Way) -> Result<(), Reason>;
+
     /// Whether the packet has no byte at all.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
+/// What a rewrite does to a transport checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// By the addresses, which the checksum covers through the pseudo-header.
+    pub addresses: Delta,
+    /// By the ports.
+    pub ports: Delta,
+    /// Zero means that there is no checksum (UDP).
+    pub optional: bool,
+    /// The addresses are IPv6 ones, which no header checksum makes up for.
+    pub v6: bool,
+}
+
+/// A packet's addresses after translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Source.
+    pub src: Addr,
+    /// Destination.
+    pub dst: Addr,
+    /// Transport protocol number.
+    pub proto: u8,
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Index of the interface that it leaves by; 0 when it is for this node itself.
+    pub ifindex: u32,
+    /// The link addresses; `ifindex` of it is 0 when the neighbour's is not known yet.
+    pub hop: Hop,
+    /// Longest packet that fits, network header included; 0 when it is not known.
+    pub mtu: u16,
+}
+
+/// A packet that can be made longer and shorter.
+pub trait Room: Packet {
+    /// Cuts the packet, or extends it with zeros, to `len` bytes.
+    ///
+    /// # Errors
+    /// [`Reason::Truncated`] where the kernel has no such buffer.
+    fn set_len(&mut self, len: usize) -> Result<(), Reason>;
+
+    /// Makes room for `len` bytes behind the link header.
+    ///
+    /// # Errors
+    /// As [`set_len`](Self::set_len).
+    fn make_room(&mut self, len: usize, v4: bool) -> Result<(), Reason>;
+}
+
+/// A packet in memory, whose way out is the first interface.
 #[cfg(not(target_arch = "bpf"))]
 impl Packet for Vec<u8> {
     fn len(&self) -> usize {
@@ -40,6 +122,24 @@ impl Packet for Vec<u8> {
     fn write<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason> {
         let bytes = self.get_mut(offset..offset + size_of::<T>()).ok_or(Reason::Truncated)?;
         bytes.copy_from_slice(bytemuck::bytes_of(&value));
+        Ok(())
+    }
+
+    fn next_hop(&mut self, _route: &Route, way: &mut Way) -> Result<(), Reason> {
+        *way = Way { ifindex: 1, hop: Hop { ifindex: 1, addresses: self.read(0)? }, mtu: 1500 };
+        Ok(())
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+impl Room for Vec<u8> {
+    fn set_len(&mut self, len: usize) -> Result<(), Reason> {
+        self.resize(len, 0);
+        Ok(())
+    }
+
+    fn make_room(&mut self, len: usize, _v4: bool) -> Result<(), Reason> {
+        self.splice(14..14, std::iter::repeat_n(0, len));
         Ok(())
     }
 }

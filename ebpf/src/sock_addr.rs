@@ -2,7 +2,7 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::bpf_sock_addr;
-use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};
 use aya_ebpf::programs::SockAddrContext;
 use seaway_common::{Addr, Be16, Be32};
 
@@ -21,7 +21,30 @@ pub fn cookie_of<C: EbpfContext>(ctx: &C) -> u64 {
     unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
 }
 
+/// The cookie of the network namespace of the socket behind the call.
+#[inline(always)]
+fn netns_of(ctx: &SockAddrContext) -> u64 {
+    // SAFETY: the helper takes the program's own context.
+    unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }
+}
+
 impl SocketCall for SockAddr4 {
+    #[inline(always)]
+    fn netns(&self) -> u64 {
+        netns_of(&self.0)
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Addr {
+        // SAFETY: the context is valid for the run of the program; its socket is not null in
+        // these hooks, and the kernel checks the access.
+        let ip = unsafe {
+            let socket = (*self.0.sock_addr).__bindgen_anon_1.sk;
+            if socket.is_null() { 0 } else { (*socket).src_ip4 }
+        };
+        if ip == 0 { Addr::default() } else { Addr::v4(Be32::from_raw(ip)) }
+    }
+
     #[inline(always)]
     fn cookie(&self) -> u64 {
         cookie_of(&self.0)
@@ -48,6 +71,28 @@ impl SocketCall for SockAddr4 {
 }
 
 impl SocketCall for SockAddr6 {
+    #[inline(always)]
+    fn netns(&self) -> u64 {
+        netns_of(&self.0)
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Addr {
+        // SAFETY: as for IPv4; each word is read on its own, as the kernel asks for.
+        unsafe {
+            let socket = (*self.0.sock_addr).__bindgen_anon_1.sk;
+            if socket.is_null() {
+                return Addr::default();
+            }
+            Addr::v6([
+                Be32::from_raw((&raw const (*socket).src_ip6[0]).read_volatile()),
+                Be32::from_raw((&raw const (*socket).src_ip6[1]).read_volatile()),
+                Be32::from_raw((&raw const (*socket).src_ip6[2]).read_volatile()),
+                Be32::from_raw((&raw const (*socket).src_ip6[3]).read_volatile()),
+            ])
+        }
+    }
+
     #[inline(always)]
     fn cookie(&self) -> u64 {
         cookie_of(&self.0)

@@ -1,104 +1,399 @@
 //! Packets to services, and the replies to them.
 //!
 //! ```text
-//! parse ─► flow known ─► track ─► rewrite ─► Translated
+//! parse ─► flow known ─► track ─► deliver: rewrite, and pass up or transmit
 //!             │ no
 //!             ▼
-//!          service known ─► place (choose a backend, write the pair) ─► rewrite ─► Translated
+//!          service known ─► start (choose, claim a port, write the pair) ─► deliver
 //!             │ no
 //!             ▼
 //!          NotOurs
 //! ```
+//!
+//! Three programs run this. XDP comes first and leaves what it cannot finish, untouched, to the
+//! program at the interface's ingress, which does everything. The one at the egress translates what
+//! this node's own sockets answer.
 
 use seaway_common::{
-    BackendValue, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, Reason, ServiceKey,
-    ServiceValue, proto,
+    BACKEND_SERVING, DEVICE_XDP_TRANSMIT, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_SHARED,
+    FLOW_TRANSMIT, FLOW_XDP_HOP, FlowKey, Reason, Rewrite,
 };
 
-use crate::headers::{Headers, Network, network, parse_v4, parse_v6};
-use crate::{FlowEntry, Flows, Packet, Tables};
+use crate::headers::{Headers, Part, network, parse_v4, parse_v6};
+use crate::packet::{Route, Way};
+use crate::start::{self, Started};
+use crate::{FlowEntry, Flows, Packet, Tables, fragment, icmp};
+
+/// Which program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// XDP: what it cannot finish it leaves as it is.
+    Early,
+    /// Ingress of an interface: everything.
+    Ingress,
+    /// Egress of an interface: replies of this node's own sockets.
+    Egress,
+}
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Neither to a service nor a reply; no byte was changed.
+    /// Neither to a service nor a reply, or left to a later program; no byte was changed.
     NotOurs,
-    /// Addresses, ports and checksums were rewritten.
+    /// Addresses, ports and checksums were rewritten; the node's stack takes it on.
     Translated,
+    /// Rewritten, with its link header: to be sent by the interface of this index.
+    Transmit(u32),
+    /// Rewritten, but the neighbour is not known yet: to be sent by this interface once it is.
+    Resolve(u32),
+    /// Does not fit the way out, which takes packets of this length: the sender has to be told.
+    /// No byte was changed.
+    TooBig(u16),
+    /// Asks a virtual address whether it is there: to be answered. No byte was changed.
+    Echo,
 }
-
-/// Backends tried for a new flow whose reply tuple is taken by another service's flow.
-const COLLISION_TRIES: usize = 4;
 
 /// Translates one packet, with the flows of its family.
 ///
 /// # Errors
-/// The reason why it could not be; [`Reason::drops`] says what to do with the packet.
+/// The reason why it could not be; [`Reason::action`] says what to do with the packet.
 #[inline(always)]
 pub fn translate<P: Packet, T: Tables, V4: Flows, V6: Flows>(
     packet: &mut P,
     tables: &T,
     v4: &V4,
     v6: &V6,
+    stage: Stage,
 ) -> Result<Verdict, Reason> {
-    match network(packet)? {
-        Some(Network::V4) => match parse_v4(packet)? {
-            Some(headers) => translate_headers(packet, &headers, tables, v4),
-            None => Ok(Verdict::NotOurs),
-        },
-        Some(Network::V6) => match parse_v6(packet)? {
-            Some(headers) => translate_headers(packet, &headers, tables, v6),
-            None => Ok(Verdict::NotOurs),
-        },
-        None => Ok(Verdict::NotOurs),
+    let mut detail = 0;
+    let done = if stage == Stage::Early {
+        let Some((is_v4, l3)) = network(packet, false)? else { return Ok(Verdict::NotOurs) };
+        // One variable for both: the stack has no room for two.
+        let parsed = if is_v4 { parse_v4(packet, l3, false)? } else { parse_v6(packet, l3, false)? };
+        let Some(mut headers) = parsed else { return Ok(Verdict::NotOurs) };
+        run(packet, &mut headers, tables, (v4, v6), stage, &mut detail)
+    } else {
+        let all = |headers: &mut Headers| match parse_all(packet, headers) {
+            Parsed::Whole => run(packet, headers, tables, (v4, v6), stage, &mut detail),
+            Parsed::NotOurs => Ok(Done::NotOurs),
+            Parsed::No(reason) => Err(reason),
+        };
+        tables.keep_headers(all).unwrap_or(Err(Reason::Inconsistent))
+    };
+    done.map(|done| match done {
+        Done::NotOurs => Verdict::NotOurs,
+        Done::Translated => Verdict::Translated,
+        Done::Transmit => Verdict::Transmit(detail),
+        Done::Resolve => Verdict::Resolve(detail),
+        Done::TooBig => Verdict::TooBig(detail as u16),
+        Done::Echo => Verdict::Echo,
+    })
+}
+
+/// With the flows of the packet's family.
+#[inline(always)]
+fn run<P: Packet, T: Tables, V4: Flows, V6: Flows>(
+    packet: &mut P,
+    headers: &mut Headers,
+    tables: &T,
+    (v4, v6): (&V4, &V6),
+    stage: Stage,
+    detail: &mut u32,
+) -> Result<Done, Reason> {
+    if headers.v4 {
+        translate_headers(packet, headers, tables, v4, stage, detail)
+    } else {
+        translate_headers(packet, headers, tables, v6, stage, detail)
     }
+}
+
+/// What the headers of a packet are.
+enum Parsed {
+    Whole,
+    NotOurs,
+    No(Reason),
+}
+
+/// Reads all kinds of headers: behind tags, options and extension headers too.
+#[inline(never)]
+fn parse_all<P: Packet>(packet: &P, headers: &mut Headers) -> Parsed {
+    let (is_v4, l3) = match network(packet, true) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Parsed::NotOurs,
+        Err(reason) => return Parsed::No(reason),
+    };
+    let parsed = if is_v4 { parse_v4(packet, l3, true) } else { parse_v6(packet, l3, true) };
+    match parsed {
+        Ok(Some(found)) => {
+            *headers = found;
+            Parsed::Whole
+        }
+        Ok(None) => Parsed::NotOurs,
+        Err(reason) => Parsed::No(reason),
+    }
+}
+
+/// A verdict without its number, which is kept beside it. A result of this and a reason fills the
+/// registers that it comes in, whatever it says: half of one that means nothing, and was never
+/// written, is more than the verifier lets pass.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+enum Done {
+    NotOurs,
+    Translated,
+    Transmit,
+    Resolve,
+    TooBig,
+    Echo,
 }
 
 #[inline(always)]
 fn translate_headers<P: Packet, T: Tables, F: Flows>(
     packet: &mut P,
-    headers: &Headers,
+    headers: &mut Headers,
     tables: &T,
     flows: &F,
-) -> Result<Verdict, Reason> {
+    stage: Stage,
+    detail: &mut u32,
+) -> Result<Done, Reason> {
+    if stage != Stage::Early {
+        if headers.is_icmp() {
+            return translate_icmp(packet, headers, tables, flows, stage, detail);
+        }
+        if headers.part == Part::Later {
+            fragment::recall(headers, tables)?;
+        }
+    }
+    let mut moved = false;
     let known = flows.flow(&headers.key);
+    if stage == Stage::Egress {
+        return match known {
+            Some(flow) if flow.state() & FLOW_FORWARD == 0 => {
+                track(headers, &flow, tables, flows)?;
+                remember(headers, tables);
+                headers.rewrite(packet, &flow.get().to, false)?;
+                Ok(Done::Translated)
+            }
+            Some(_) => Ok(Done::NotOurs),
+            None => start::guard(headers, tables).map(|()| Done::NotOurs),
+        };
+    }
     if headers.accepts() && known.as_ref().is_some_and(|flow| flow.state() & FLOW_CLOSING != 0) {
         // The flow has ended, so this answers a client that went to the backend itself from the
         // same port. The old entries would catch its packets.
         forget(&headers.key, flows);
-        return Ok(Verdict::NotOurs);
+        return Ok(Done::NotOurs);
     }
     let flow = match known {
-        // A SYN on a closing flow starts another one.
-        Some(flow) if !headers.opens() || flow.state() & FLOW_CLOSING == 0 => {
-            track(headers, &flow, tables, flows)?;
+        Some(flow) if !headers.opens() || goes_on(&flow, tables) => {
+            moved = track(headers, &flow, tables, flows)?;
             flow
         }
         _ => {
-            if !start_flow(headers, tables, flows)? {
-                return Ok(Verdict::NotOurs);
+            // Only here does XDP copy the headers: what follows is long, and rare.
+            let started = if stage == Stage::Early {
+                tables.keep_headers(|kept| {
+                    *kept = *headers;
+                    start::flow(kept, tables, flows, stage)
+                })
+            } else {
+                Some(start::flow(headers, tables, flows, stage))
+            };
+            match started.unwrap_or(Started::No(Reason::Inconsistent)) {
+                Started::Yes => {}
+                Started::NotOurs => return Ok(Done::NotOurs),
+                Started::No(reason) => return Err(reason),
             }
             // Looked up again rather than handed over: the stack has no room for a copy.
             flows.flow(&headers.key).ok_or(Reason::FlowsFull)?
         }
     };
-    let value = flow.get();
-    headers.rewrite(packet, &value.to)?;
-    if value.state & FLOW_FORWARD != 0 {
-        tables.count_packet(value.backend, packet.len());
+    if stage != Stage::Early {
+        remember(headers, tables);
     }
-    Ok(Verdict::Translated)
+    deliver(packet, headers, &flow, tables, (stage, moved), detail)
+}
+
+/// Translates an error about a packet of a flow, and says where an echo request goes.
+#[inline(always)]
+fn translate_icmp<P: Packet, T: Tables, F: Flows>(
+    packet: &mut P,
+    headers: &Headers,
+    tables: &T,
+    flows: &F,
+    stage: Stage,
+    detail: &mut u32,
+) -> Result<Done, Reason> {
+    let translated =
+        tables.keep_inner(|inner| translate_inner(packet, headers, (tables, flows), stage, inner, detail));
+    translated.unwrap_or(Err(Reason::Inconsistent))
+}
+
+#[inline(always)]
+fn translate_inner<P: Packet, T: Tables, F: Flows>(
+    packet: &mut P,
+    headers: &Headers,
+    (tables, flows): (&T, &F),
+    stage: Stage,
+    inner: &mut icmp::Inner,
+    detail: &mut u32,
+) -> Result<Done, Reason> {
+    match icmp::read(packet, headers, tables, stage, inner) {
+        icmp::Message::NotOurs => return Ok(Done::NotOurs),
+        icmp::Message::Echo => return Ok(Done::Echo),
+        icmp::Message::No(reason) => return Err(reason),
+        icmp::Message::Error => {}
+    }
+    let Some(flow) = flows.flow(&inner.reversed) else { return Ok(Done::NotOurs) };
+    let state = flow.state();
+    if stage == Stage::Egress && state & FLOW_FORWARD != 0 {
+        return Ok(Done::NotOurs);
+    }
+    inner.to = flow.get().to;
+    icmp::rewrite_inner(packet, headers.v4, inner)?;
+    icmp::rewrite(packet, headers, inner)?;
+    if stage == Stage::Egress || state & FLOW_TRANSMIT == 0 {
+        return Ok(Done::Translated);
+    }
+    *detail = flow.get().hop.ifindex;
+    if *detail == 0 {
+        match look_up(packet, inner.reversed.proto, &flow, tables, detail) {
+            Found::Hop => *detail = flow.get().hop.ifindex,
+            Found::Neighbour => {}
+            Found::Stack => return Ok(Done::Translated),
+            Found::No(reason) => return Err(reason),
+        }
+    }
+    Ok(Done::Resolve)
+}
+
+/// Whether a SYN belongs to the flow rather than starting another one.
+#[inline(always)]
+fn goes_on<E: FlowEntry, T: Tables>(flow: &E, tables: &T) -> bool {
+    let value = flow.get();
+    value.state & FLOW_CLOSING == 0
+        && tables.backend(value.backend).is_some_and(|backend| backend.flags & BACKEND_SERVING != 0)
+}
+
+/// Notes the ports of a first fragment.
+#[inline(always)]
+fn remember<T: Tables>(headers: &Headers, tables: &T) {
+    if headers.part == Part::First {
+        fragment::remember(headers, tables);
+    }
+}
+
+/// Rewrites the packet and sends it on its way. `moved` says that the next hop is due to be looked
+/// up again.
+#[inline(always)]
+fn deliver<P: Packet, E: FlowEntry, T: Tables>(
+    packet: &mut P,
+    headers: &Headers,
+    flow: &E,
+    tables: &T,
+    (stage, moved): (Stage, bool),
+    detail: &mut u32,
+) -> Result<Done, Reason> {
+    let state = flow.state();
+    if state & FLOW_TRANSMIT == 0 {
+        count(packet, headers, flow, tables);
+        headers.rewrite(packet, &flow.get().to, false)?;
+        return Ok(Done::Translated);
+    }
+    let mut unresolved = 0;
+    if moved || flow.get().hop.ifindex == 0 {
+        match look_up(packet, headers.key.proto, flow, tables, &mut unresolved) {
+            Found::Hop | Found::Neighbour => {}
+            Found::Stack if stage != Stage::Early => {
+                count(packet, headers, flow, tables);
+                headers.rewrite(packet, &flow.get().to, false)?;
+                return Ok(Done::Translated);
+            }
+            Found::No(reason) if stage != Stage::Early => return Err(reason),
+            _ => return Ok(Done::NotOurs),
+        }
+    }
+    let value = flow.get();
+    if stage == Stage::Early && (unresolved != 0 || value.state & FLOW_XDP_HOP == 0) {
+        return Ok(Done::NotOurs);
+    }
+    if value.mtu != 0 && headers.wire_len(packet)? > usize::from(value.mtu) {
+        *detail = u32::from(value.mtu);
+        return Ok(if stage == Stage::Early { Done::NotOurs } else { Done::TooBig });
+    }
+    if headers.hops_left(packet)? <= 1 {
+        // The stack tells the sender.
+        return Ok(Done::NotOurs);
+    }
+    count(packet, headers, flow, tables);
+    headers.rewrite(packet, &value.to, true)?;
+    if unresolved != 0 {
+        *detail = unresolved;
+        return Ok(Done::Resolve);
+    }
+    packet.write(0, value.hop.addresses)?;
+    *detail = value.hop.ifindex;
+    Ok(Done::Transmit)
+}
+
+#[inline(always)]
+fn count<P: Packet, E: FlowEntry, T: Tables>(packet: &P, headers: &Headers, flow: &E, tables: &T) {
+    if flow.state() & FLOW_FORWARD != 0 && !headers.is_icmp() {
+        tables.count_packet(flow.get().backend, packet.len());
+    }
+}
+
+/// What the kernel says of the way.
+enum Found {
+    /// The flow has its next hop now.
+    Hop,
+    /// The interface is known, the neighbour behind it is not.
+    Neighbour,
+    /// The packet is for this node itself.
+    Stack,
+    /// There is no way.
+    No(Reason),
+}
+
+/// Looks up the next hop of a flow's packets, and keeps it in the flow.
+#[inline(never)]
+fn look_up<P: Packet, E: FlowEntry, T: Tables>(
+    packet: &mut P,
+    proto: u8,
+    flow: &E,
+    tables: &T,
+    unresolved: &mut u32,
+) -> Found {
+    let Rewrite { src, dst, .. } = flow.get().to;
+    let mut way = Way::default();
+    if let Err(reason) = packet.next_hop(&Route { src, dst, proto }, &mut way) {
+        return Found::No(reason);
+    }
+    let mut state = flow.state() & !FLOW_XDP_HOP;
+    if way.hop.ifindex != 0 && tables.device(way.ifindex) & DEVICE_XDP_TRANSMIT != 0 {
+        state |= FLOW_XDP_HOP;
+    }
+    flow.set_hop(state, &way.hop, way.mtu);
+    if way.ifindex == 0 {
+        Found::Stack
+    } else if way.hop.ifindex == 0 {
+        *unresolved = way.ifindex;
+        Found::Neighbour
+    } else {
+        Found::Hop
+    }
 }
 
 /// Brings a flow's state up to date with a packet of it. An entry that was last touched more than
-/// a second ago is touched together with its pair, so that the LRU sees both halves in use.
+/// a second ago is touched together with its pair, so that the LRU sees both halves in use; then
+/// the next hop is due too.
 #[inline(always)]
 fn track<T: Tables, F: Flows>(
     headers: &Headers,
     flow: &F::Flow,
     tables: &T,
     flows: &F,
-) -> Result<(), Reason> {
+) -> Result<bool, Reason> {
     let value = flow.get();
     let mut state = value.state;
     if state & FLOW_FORWARD == 0 {
@@ -108,36 +403,56 @@ fn track<T: Tables, F: Flows>(
         state |= FLOW_CLOSING;
     }
     let now = tables.now();
-    if state == value.state && now.saturating_sub(value.last_seen) <= tables.ticks_per_s() {
-        return Ok(());
+    let aged = now.saturating_sub(value.last_seen) > tables.ticks_per_s();
+    if state == value.state && !aged {
+        return Ok(false);
+    }
+    if state & !value.state & FLOW_CLOSING != 0 {
+        tables.count_open(value.backend, false);
     }
     flow.touch(state, now);
-    refresh_pair(&headers.key, flow, state ^ FLOW_FORWARD, now, flows)
+    refresh_pair(&headers.key, flow, (tables, flows), state & FLOW_SHARED, now)?;
+    Ok(aged)
 }
 
 /// Touches the pair of a flow entry, or writes it anew where the LRU dropped one half. Where another
 /// flow has taken the pair's place, this entry is a leftover, and the other flow is left alone.
 ///
-/// Not inlined, like [`start_flow`]: both are rare, and each needs a good part of the 512 bytes of
+/// Not inlined, like [`start::flow`]: both are rare, and each needs a good part of the 512 bytes of
 /// stack that a program and the functions it is in have together.
 #[inline(never)]
-fn refresh_pair<F: Flows>(
+fn refresh_pair<T: Tables, F: Flows>(
     key: &FlowKey,
     flow: &F::Flow,
-    state: u32,
+    (tables, flows): (&T, &F),
+    shared: u16,
     now: u64,
-    flows: &F,
 ) -> Result<(), Reason> {
-    let value = flow.get();
-    let pair_key = value.to.reply_key(key.proto);
-    if let Some(pair) = flows.flow(&pair_key) {
-        if pair.get().backend == value.backend {
-            pair.touch(state, now);
+    let remade = tables.keep_plan(|plan| {
+        plan.set_pair(key, &flow.get());
+        if let Some(pair) = flows.flow(plan.pair_key()) {
+            let (backend, state) = (pair.get().backend, pair.state());
+            if backend == flow.get().backend {
+                pair.touch(state & !FLOW_SHARED | shared, now);
+            }
+            return Ok(());
         }
-        return Ok(());
+        plan.finish_pair(key, shared, now);
+        start::put_pair(plan, flows)
+    });
+    remade.unwrap_or(Err(Reason::Inconsistent))
+}
+
+/// The bits of a flow entry that follow from its direction. Replies are always transmitted: their
+/// source is an address that the node's stack may have its own ideas about. Packets towards the
+/// backend are where they carry the node's own address.
+#[inline(always)]
+pub(crate) fn direction(forward: bool, key: &FlowKey, to: &Rewrite) -> u16 {
+    match (forward, to.src == key.src) {
+        (true, true) => FLOW_FORWARD,
+        (true, false) => FLOW_FORWARD | FLOW_TRANSMIT,
+        (false, _) => FLOW_TRANSMIT,
     }
-    let pair = FlowValue { to: value.to.undo(key), state, last_seen: now, ..value };
-    flows.put_flow(&pair_key, &pair)
 }
 
 /// Removes both entries of a flow, as far as no other flow has taken their places.
@@ -151,71 +466,4 @@ fn forget<F: Flows>(key: &FlowKey, flows: &F) {
         }
     }
     flows.remove_flow(key);
-}
-
-/// Starts a flow if the packet is for a service, and says whether it is.
-#[inline(never)]
-fn start_flow<T: Tables, F: Flows>(headers: &Headers, tables: &T, flows: &F) -> Result<bool, Reason> {
-    let key = &headers.key;
-    let service_key = ServiceKey { addr: key.dst, port: key.dport, proto: key.proto, scope: 0, _pad: 0 };
-    let Some(service) = tables.service(&service_key) else { return Ok(false) };
-    if key.proto == proto::TCP && !headers.opens() {
-        return Err(Reason::NoFlow);
-    }
-    let placed = place(key, &service, tables, flows);
-    tables.count_connection(service.service, placed.is_ok());
-    placed.map(|()| true)
-}
-
-/// Chooses a backend and writes both entries of the flow.
-#[inline(always)]
-fn place<T: Tables, F: Flows>(
-    key: &FlowKey,
-    service: &ServiceValue,
-    tables: &T,
-    flows: &F,
-) -> Result<(), Reason> {
-    let mut tries = 0;
-    while tries < COLLISION_TRIES {
-        tries += 1;
-        let (id, backend) = choose(service, tables)?;
-        let to = key.rewrite_to(key.src, key.sport, backend.addr, backend.port);
-        let reply_key = to.reply_key(key.proto);
-        if flows.flow(&reply_key).is_some_and(|reply| belongs_to_another(&reply.get(), key)) {
-            continue;
-        }
-        let mut value = FlowValue { to: to.undo(key), backend: id, state: 0, last_seen: tables.now() };
-        flows.put_flow(&reply_key, &value)?;
-        // The opposite of the opposite: one copy on the stack instead of two.
-        value.to = value.to.undo(&reply_key);
-        value.state = FLOW_FORWARD;
-        return flows.put_flow(key, &value);
-    }
-    Err(Reason::Collision)
-}
-
-/// Another virtual address may lead the same client port to the same backend: the replies could
-/// not be told apart. A closing flow no longer needs its entry.
-#[inline(always)]
-fn belongs_to_another(reply: &FlowValue, key: &FlowKey) -> bool {
-    (reply.to.src != key.dst || reply.to.sport != key.dport) && reply.state & FLOW_CLOSING == 0
-}
-
-/// A random backend of those that take this service's traffic, with its id.
-///
-/// A backend that was taken away since the service entry was read keeps its address for a while,
-/// so it is chosen as if it had been chosen a moment earlier.
-///
-/// # Errors
-/// [`Reason::NoEndpoint`] where there is none; [`Reason::Inconsistent`] where the slot leads to a
-/// hole or to another service's backend.
-#[inline(always)]
-pub(crate) fn choose<T: Tables>(service: &ServiceValue, tables: &T) -> Result<(u32, BackendValue), Reason> {
-    let slot = service.candidates().choose(tables.random()).ok_or(Reason::NoEndpoint)?;
-    let id = tables.slot(slot).ok_or(Reason::Inconsistent)?;
-    let backend = tables.backend(id).ok_or(Reason::Inconsistent)?;
-    if backend.service != service.service || backend.port.raw() == 0 {
-        return Err(Reason::Inconsistent);
-    }
-    Ok((id, backend))
 }

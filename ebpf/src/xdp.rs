@@ -1,10 +1,12 @@
 //! A packet as XDP sees it.
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::XdpContext;
 use bytemuck::Pod;
 use seaway_common::Reason;
 
-use crate::{Packet, word};
+use crate::packet::{Route, Way};
+use crate::{Packet, fib, word};
 
 /// The bytes between `data` and `data_end`.
 pub struct XdpPacket<'a> {
@@ -34,6 +36,13 @@ impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
         self.ctx.data_end() - self.ctx.data()
+    }
+
+    #[inline(always)]
+    fn next_hop(&mut self, route: &Route, way: &mut Way) -> Result<(), Reason> {
+        // SAFETY: the context is valid for the run of the program.
+        let ingress = unsafe { (*self.ctx.ctx).ingress_ifindex };
+        fib::look_up(self.ctx.as_ptr(), ingress, route, way)
     }
 
     #[inline(always)]

@@ -7,6 +7,7 @@ mod options;
 mod report;
 mod servers;
 mod told;
+mod traffic;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +16,11 @@ use anyhow::{Context, Result, bail};
 use seaway_cluster::Update;
 use seaway_cluster::source::Wants;
 use seaway_dataplane::attach;
+use seaway_dataplane::links::{self, Links};
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::sync::Event;
+use seaway_dataplane::{netns, reserve};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -57,16 +60,22 @@ async fn serve(args: &Args, probe: Probe) -> Result<()> {
     let interfaces = Interfaces::parse(&args.interfaces)?;
     attach::check(interfaces.named(), args.cgroup.as_deref())?;
     let pins = Pins::take(&args.places.pin_dir)?;
+    let pods = Interfaces::parse(&args.traffic.pod_interfaces)?;
+    attach::check(pods.named(), None)?;
+    let links = links::follow().await?;
+    let site = args.traffic.site(&node, netns::cookie()?)?;
+    reserve_ports(args);
     let told = Told::new(&pins.maps());
     servers::start(&args.servers, &told).await?;
-    let mut agent = dataplane::Agent::load(args, probe, &pins, &node, interfaces, told)?;
+    let mut agent = dataplane::Agent::load(args, probe, &pins, site, [interfaces, pods], told)?;
+    agent.start_on(&links.borrow());
     let wants = Wants::proxy(node);
     let source = tokio::select! {
         source = args.facts.follow(&wants) => Some(source?),
         () = ends.wait() => None,
     };
     if let Some(source) = source {
-        follow(&mut agent, source, &mut ends).await?;
+        follow(&mut agent, source, links, &mut ends).await?;
     }
     agent.stop();
     if args.cleanup {
@@ -82,6 +91,7 @@ async fn serve(args: &Args, probe: Probe) -> Result<()> {
 async fn follow(
     agent: &mut dataplane::Agent,
     mut source: watch::Receiver<Update>,
+    mut links: watch::Receiver<Arc<Links>>,
     ends: &mut Ends,
 ) -> Result<()> {
     let mut audit = every(AUDIT_EVERY).await;
@@ -100,6 +110,13 @@ async fn follow(
                 Ok(()) => Some(take_facts(&mut source, agent)),
                 Err(_) => bail!("the source of facts is no longer followed"),
             },
+            Ok(()) = links.changed() => {
+                let now = Arc::clone(&links.borrow_and_update());
+                if agent.interfaces_may_grow() {
+                    agent.look_for_interfaces()?;
+                }
+                agent.note_links(&now)
+            }
             () = sleep_until(retry_at), if retry_in.is_some() => Some(Event::Retry),
             _ = audit.tick() => Some(Event::Audit),
             _ = interfaces.tick(), if agent.interfaces_may_grow() => {
@@ -112,6 +129,20 @@ async fn follow(
             }
             () = ends.wait() => return Ok(()),
         };
+    }
+}
+
+/// Local programs must not be given the ports that masqueraded packets use.
+fn reserve_ports(args: &Args) {
+    let ports = args.traffic.snat_ports();
+    match reserve::ports(ports.first, ports.last) {
+        Ok(true) => tracing::info!(?ports, "added to net.ipv4.ip_local_reserved_ports"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(
+            ?ports,
+            %error,
+            "local programs may take the ports of --snat-ports: add them to net.ipv4.ip_local_reserved_ports"
+        ),
     }
 }
 

@@ -4,9 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
 use clap::{Args as ClapArgs, ValueEnum};
-use seaway_common::{Addr, Be16, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, proto};
+use seaway_common::{
+    Addr, Be16, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, SERVICE_EXTERNAL,
+    SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, ServiceValue, proto,
+};
 use seaway_dataplane::counters::Counters;
 use seaway_dataplane::kernel_maps::KernelMaps;
+use seaway_dataplane::preferences::name_of;
 use seaway_dataplane::{Installed, pins};
 use serde::Serialize;
 
@@ -40,6 +44,9 @@ struct ServiceRow {
     service: String,
     frontend: SocketAddr,
     protocol: &'static str,
+    kind: &'static str,
+    inside: &'static str,
+    outside: &'static str,
     id: u32,
     cluster: Vec<SocketAddr>,
     local: Vec<SocketAddr>,
@@ -95,6 +102,9 @@ fn services(output: Output, installed: &Installed, counters: &Counters) -> Resul
             service: name(installed, value.service),
             frontend: address(key.addr, key.port),
             protocol: protocol(key.proto),
+            kind: kind(value),
+            inside: name_of(value.algorithm(true)),
+            outside: name_of(value.algorithm(false)),
             id: value.service,
             cluster: targets(value.cluster),
             local: targets(value.local),
@@ -103,12 +113,26 @@ fn services(output: Output, installed: &Installed, counters: &Counters) -> Resul
             refused: counted.refused,
         });
     }
-    let header = ["SERVICE", "FRONTEND", "PROTO", "ENDPOINTS", "LOCAL", "PLACED", "REFUSED"];
+    let header = [
+        "SERVICE",
+        "FRONTEND",
+        "PROTO",
+        "KIND",
+        "INSIDE",
+        "OUTSIDE",
+        "ENDPOINTS",
+        "LOCAL",
+        "PLACED",
+        "REFUSED",
+    ];
     table::print(output, &rows, header, |row| {
         [
             row.service.clone(),
             row.frontend.to_string(),
             row.protocol.to_owned(),
+            row.kind.to_owned(),
+            row.inside.to_owned(),
+            row.outside.to_owned(),
             list(&row.cluster),
             list(&row.local),
             row.placed.to_string(),
@@ -177,6 +201,16 @@ fn flows(output: Output, installed: &Installed, maps: &KernelMaps) -> Result<()>
     })
 }
 
+fn kind(value: &ServiceValue) -> &'static str {
+    match (value.has(SERVICE_EXTERNAL), value.has(SERVICE_LOOPBACK), value.has(SERVICE_EXTERNAL_LOCAL)) {
+        (_, true, _) => "loopback",
+        (true, _, true) => "external,local",
+        (true, ..) => "external",
+        _ if value.has(SERVICE_INTERNAL_LOCAL) => "cluster-ip,local",
+        _ => "cluster-ip",
+    }
+}
+
 fn name(installed: &Installed, service: u32) -> String {
     installed.key_of(service).map(ToString::to_string).unwrap_or_default()
 }
@@ -194,7 +228,7 @@ fn protocol(number: u8) -> &'static str {
     }
 }
 
-fn state(bits: u32) -> &'static str {
+fn state(bits: u16) -> &'static str {
     if bits & FLOW_CLOSING != 0 {
         "closing"
     } else if bits & FLOW_ESTABLISHED != 0 {

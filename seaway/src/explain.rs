@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Transport::Udp => Protocol::Udp,
         Transport::Sctp => Protocol::Sctp,
     };
-    let explanation = explain(snapshot, &node::name(known), args.client, args.vip, protocol)?;
+    let explanation = explain(snapshot, node::name(known).as_str(), args.client, args.vip, protocol)?;
     match args.output {
         Output::Json => table::say(&serde_json::to_string_pretty(&explanation)?),
         Output::Text => table::say(&text(&explanation)),

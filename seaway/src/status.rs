@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use seaway_common::{MapName, Reason};
+use seaway_common::{Action, MapName, Reason};
 use seaway_dataplane::counters::Counters;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::status::Status;
@@ -47,7 +47,7 @@ struct MapRow {
 #[derive(Serialize)]
 struct ReasonRow {
     reason: &'static str,
-    dropped: bool,
+    action: &'static str,
     count: u64,
 }
 
@@ -95,7 +95,12 @@ fn kernel(folder: &Path) -> Result<(Vec<MapRow>, Vec<ReasonRow>)> {
     let mut reasons = Vec::new();
     for reason in Reason::ALL {
         let count = counters.reason(*reason)?;
-        reasons.push(ReasonRow { reason: reason.label(), dropped: reason.drops(), count });
+        let action = match reason.action() {
+            Action::Pass => "passed on",
+            Action::Drop => "dropped",
+            Action::Refuse => "refused",
+        };
+        reasons.push(ReasonRow { reason: reason.label(), action, count });
     }
     Ok((rows, reasons))
 }
@@ -117,10 +122,8 @@ fn text(overview: &Overview) -> String {
     }
     let counted: Vec<&ReasonRow> = overview.reasons.iter().filter(|row| row.count != 0).collect();
     if !counted.is_empty() {
-        let rows = counted.iter().map(|row| {
-            let action = if row.dropped { "refused" } else { "passed on" };
-            [row.reason.to_owned(), action.to_owned(), row.count.to_string()]
-        });
+        let rows =
+            counted.iter().map(|row| [row.reason.to_owned(), row.action.to_owned(), row.count.to_string()]);
         parts.push(table::render(["REASON", "ACTION", "COUNT"], rows));
     }
     parts.join("\n\n")

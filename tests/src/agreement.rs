@@ -6,12 +6,12 @@ use std::{
 };
 
 use seaway_cluster::Snapshot;
-use seaway_common::{SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL};
+use seaway_common::ServiceValue;
 use seaway_dataplane::{
     Desired, Maps, Target,
     sync::{Event, Outcome, Sync},
 };
-use seaway_harness::{Contents, Destination, Faults, FaultyMaps, Frontend, MemoryMaps};
+use seaway_harness::{Contents, Destination, Faults, FaultyMaps, Frontend, MemoryMaps, options};
 
 use crate::facts::NODE;
 
@@ -27,15 +27,19 @@ pub fn contents_of(snapshot: &Snapshot) -> Contents {
     let mut contents = Contents::default();
     for key in desired.keys() {
         let Some(port) = desired.port(key) else { continue };
-        let has = |flag| port.flags & flag != 0;
-        let mut options = Vec::new();
-        options.extend(has(SERVICE_INTERNAL_LOCAL).then(|| "internal-local".to_owned()));
-        options.extend(has(SERVICE_EXTERNAL_LOCAL).then(|| "external-local".to_owned()));
-        options.extend((port.affinity_s != 0).then(|| format!("affinity={}s", port.affinity_s)));
         let list = |targets: &[Target]| targets.iter().map(destination).collect::<Vec<_>>();
         let (cluster, local) = (list(&port.cluster), list(&port.local));
-        let frontend = Frontend { name: key.to_string(), options, cluster, local };
-        contents.frontends.extend(desired.frontends(key, port).map(|claim| (*claim, frontend.clone())));
+        for claim in desired.frontends(key, port) {
+            let value = ServiceValue {
+                flags: port.claims[claim],
+                affinity_s: port.affinity_s,
+                ..ServiceValue::default()
+            };
+            let (cluster, local) = (cluster.clone(), local.clone());
+            let frontend = Frontend { name: key.to_string(), options: options(&value), cluster, local };
+            contents.frontends.insert(*claim, frontend);
+            contents.addresses.extend(desired.address(&claim.addr).map(|bits| (claim.addr, bits)));
+        }
     }
     contents
 }

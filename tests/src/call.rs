@@ -30,6 +30,14 @@ impl Call {
 }
 
 impl SocketCall for Call {
+    fn netns(&self) -> u64 {
+        0
+    }
+
+    fn source(&self) -> seaway_common::Addr {
+        seaway_common::Addr::default()
+    }
+
     fn cookie(&self) -> u64 {
         self.cookie
     }

@@ -107,7 +107,7 @@ impl Site {
     /// # Errors
     /// Why it was not translated.
     pub fn send(&self, packet: &mut Vec<u8>) -> Result<Verdict, Reason> {
-        translate(packet, &self.tables, &self.v4, &self.v6)
+        translate(packet, &self.tables, &self.v4, &self.v6, seaway_ebpf::Stage::Ingress)
     }
 
     /// Sends a frame and checks that it becomes `expected`, checksums included.

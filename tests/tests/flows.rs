@@ -95,7 +95,7 @@ fn lost_half_of_a_pair_is_made_again() {
         site.check(&open, &open.to(backend));
         site.check(&back, &open.reply(Kind::Ack));
         let before = site.v4.all();
-        let is_lost = |state: u32| (state & FLOW_FORWARD != 0) == lost_is_forward;
+        let is_lost = |state: u16| (state & FLOW_FORWARD != 0) == lost_is_forward;
         let lost = *before.iter().find(|(_, value)| is_lost(value.state)).unwrap().0;
         site.v4.evict(&lost).unwrap();
         site.tables.pass(MemoryTables::TICKS_PER_S + 1);
@@ -134,7 +134,7 @@ fn two_services_with_one_backend_do_not_mix_the_flows_of_one_client_port() {
 }
 
 #[test]
-fn flow_without_a_free_backend_is_dropped_as_a_collision() {
+fn flow_without_a_free_backend_is_refused() {
     let mut all = services(1);
     all.truncate(1);
     let second = addr("10.96.0.81:8080");
@@ -143,8 +143,7 @@ fn flow_without_a_free_backend_is_dropped_as_a_collision() {
     let one = Frame::new(addr(CLIENT[0]), addr(VIP[0]), Kind::Syn);
     let backend = addr("10.1.1.111:80");
     site.check(&one, &one.to(backend));
-    site.check_untouched(&one.to(second).bytes(), Err(Reason::Collision));
-    assert!(Reason::Collision.drops());
+    site.check_untouched(&one.to(second).bytes(), Err(Reason::PortsExhausted));
     site.check(&one.to(backend).reply(Kind::SynAck), &one.reply(Kind::SynAck));
     let end = Frame { kind: Kind::Rst, ..one.clone() };
     site.check(&end, &end.to(backend));

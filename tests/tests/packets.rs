@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
-use seaway_common::{FlowKey, FlowValue, proto};
+use seaway_common::{Action, FlowKey, FlowValue, proto};
 use seaway_dataplane::{feeder, kernel_maps::KernelMaps, probe::Probe, programs::Programs};
 use seaway_harness::{MemoryMaps, bless, privileged};
 use seaway_tests::{
@@ -51,7 +51,7 @@ impl Balancer for Kernel {
 impl Balancer for Site {
     fn run(&mut self, packet: &[u8]) -> (u32, Vec<u8>) {
         let mut packet = packet.to_vec();
-        let drops = self.send(&mut packet).is_err_and(|reason| reason.drops());
+        let drops = self.send(&mut packet).is_err_and(|reason| reason.action() != Action::Pass);
         (if drops { DROP } else { PASS }, packet)
     }
 }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use seaway_common::{Reason, proto};
+use seaway_common::{Action, Reason, proto};
 use seaway_ebpf::Verdict;
 use seaway_tests::{
     frame::{Frame, Kind},
@@ -63,7 +63,7 @@ fn service_without_endpoints_drops_and_counts() {
         let counted = site.tables.service_counters(service);
         assert_eq!((counted.placed, counted.refused), (0, 1), "{open:?}");
     }
-    assert!(Reason::NoEndpoint.drops());
+    assert_eq!(Reason::NoEndpoint.action(), Action::Refuse);
     assert_eq!(site.flows(), 0);
 }
 

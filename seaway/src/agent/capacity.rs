@@ -29,6 +29,18 @@ pub(super) struct Args {
     /// Socket entries, two a connected socket.
     #[arg(long, env = "SEAWAY_SOCKETS_MAX", default_value_t = Capacities::DEFAULT.sockets)]
     sockets_max: u32,
+    /// Ranges of clients in loadBalancerSourceRanges.
+    #[arg(long, env = "SEAWAY_SOURCE_RANGES_MAX", default_value_t = Capacities::DEFAULT.source_ranges)]
+    source_ranges_max: u32,
+    /// Clients that session affinity binds to an endpoint.
+    #[arg(long, env = "SEAWAY_AFFINITY_MAX", default_value_t = Capacities::DEFAULT.affinity)]
+    affinity_max: u32,
+    /// Datagrams whose later fragments may come.
+    #[arg(long, env = "SEAWAY_FRAGMENTS_MAX", default_value_t = Capacities::DEFAULT.fragments)]
+    fragments_max: u32,
+    /// Network devices of this node.
+    #[arg(long, env = "SEAWAY_DEVICES_MAX", default_value_t = Capacities::DEFAULT.devices)]
+    devices_max: u32,
 }
 
 impl Args {
@@ -42,6 +54,10 @@ impl Args {
             flows_v4: self.flows_v4_max.max(1),
             flows_v6: self.flows_v6_max.max(1),
             sockets: self.sockets_max.max(1),
+            source_ranges: self.source_ranges_max.max(1),
+            affinity: self.affinity_max.max(1),
+            fragments: self.fragments_max.max(1),
+            devices: self.devices_max.max(1),
         }
     }
 }

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use seaway_cluster::{Node, Update, Waiting};
+use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
+use seaway_dataplane::links::Links;
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::Programs;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
-use seaway_dataplane::{Maps, attach};
+use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
 
 use super::Args;
 use super::interfaces::Interfaces;
@@ -24,9 +26,15 @@ pub(super) struct Agent {
     programs: Programs,
     sync: Sync<KernelMaps>,
     links: PathBuf,
+    /// This node, without its addresses.
+    site: Site,
+    devices: Devices,
     interfaces: Interfaces,
-    /// Interfaces that the XDP program is attached to.
+    /// Interfaces of the host that lead to pods.
+    pods: Interfaces,
+    /// Interfaces that the programs are attached to.
     on: BTreeSet<String>,
+    pods_on: BTreeSet<String>,
     cgroup: Option<PathBuf>,
     attached: bool,
     report: Report,
@@ -45,10 +53,12 @@ impl Agent {
         args: &Args,
         probe: Probe,
         pins: &Pins,
-        node: &str,
-        interfaces: Interfaces,
+        site: Site,
+        [interfaces, pods]: [Interfaces; 2],
         told: Told,
     ) -> Result<Self> {
+        let node = Arc::clone(&site.node);
+        let node = &*node;
         tracing::info!(%probe, node, "loading");
         let wanted = args.capacity.capacities();
         let programs = Programs::load(&probe, &wanted, Some(&pins.maps()))?;
@@ -61,13 +71,18 @@ impl Agent {
                 "the pinned maps keep their size; run `seaway agent --cleanup` to make them anew"
             );
         }
+        collector::start(&pins.maps(), probe.ticks_per_s)?;
         let report = Report::new(args, probe, node.to_owned());
         Ok(Self {
             programs,
-            sync: Sync::new(maps, node)?,
+            sync: Sync::new(maps, site.clone())?,
+            site,
+            devices: Devices::open(&pins.maps())?,
             links: pins.links(),
             interfaces,
+            pods,
             on: BTreeSet::new(),
+            pods_on: BTreeSet::new(),
             cgroup: args.cgroup.clone(),
             attached: false,
             report,
@@ -89,6 +104,32 @@ impl Agent {
         self.here = update.snapshot.nodes.get(self.node.as_str()).or(self.stand_in.as_ref()).cloned();
     }
 
+    /// Takes note of the node's interfaces before there are any facts.
+    pub(super) fn start_on(&mut self, links: &Links) {
+        if let Some(event) = self.note_links(links) {
+            self.sync.handle(event, 0);
+        }
+    }
+
+    /// Takes note of the node's interfaces. Returns what follows for the Services.
+    pub(super) fn note_links(&mut self, links: &Links) -> Option<Event> {
+        match self.devices.follow(links) {
+            Ok(0) => {}
+            Ok(left_out) => tracing::warn!(
+                left_out,
+                "interfaces do not fit into the map; packets take the longer way there; raise --devices-max"
+            ),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "interfaces"),
+        }
+        let (addresses, routed) = (links.addresses.clone(), links.routed.clone());
+        let site = Site { addresses, routed, ..self.site.clone() };
+        if site == self.site {
+            return None;
+        }
+        self.site = site;
+        Some(Event::Site(Arc::new(self.site.clone())))
+    }
+
     /// Deals with an event. Returns when to send a retry.
     pub(super) fn handle(&mut self, event: Event, now_ms: u64) -> Result<Option<Duration>> {
         let audit = matches!(event, Event::Audit);
@@ -99,6 +140,7 @@ impl Agent {
             self.note_synced(full, begun.elapsed());
         }
         self.tell(audit, &outcome);
+        end_sockets(&outcome);
         if !self.attached && outcome.error.is_none() {
             self.attach()?;
         }
@@ -124,14 +166,14 @@ impl Agent {
 
     /// Whether [`look_for_interfaces`](Self::look_for_interfaces) may find something.
     pub(super) fn interfaces_may_grow(&self) -> bool {
-        self.attached && self.interfaces.may_grow()
+        self.attached && (self.interfaces.may_grow() || self.pods.may_grow())
     }
 
     /// Attaches to interfaces of a pattern that came, and forgets those that went.
     pub(super) fn look_for_interfaces(&mut self) -> Result<()> {
-        let present = self.interfaces.present()?;
-        if present != self.on {
-            self.attach_interfaces(&present)?;
+        let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
+        if present != self.on || pods != self.pods_on {
+            self.attach_interfaces(&present, &pods)?;
             self.report.note_interfaces(&self.on);
         }
         Ok(())
@@ -149,8 +191,8 @@ impl Agent {
 
     /// Traffic is taken over when the maps say where it goes, not before.
     fn attach(&mut self) -> Result<()> {
-        let present = self.interfaces.present()?;
-        self.attach_interfaces(&present)?;
+        let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
+        self.attach_interfaces(&present, &pods)?;
         if let Some(cgroup) = &self.cgroup {
             let how = attach::cgroup(&mut self.programs, &self.links, cgroup)?;
             tracing::info!(cgroup = %cgroup.display(), ?how, "attached");
@@ -160,24 +202,23 @@ impl Agent {
         Ok(())
     }
 
-    fn attach_interfaces(&mut self, present: &BTreeSet<String>) -> Result<()> {
-        let names: Vec<String> = present.iter().cloned().collect();
-        for gone in attach::retain(&self.links, &names, self.cgroup.as_deref())? {
+    fn attach_interfaces(&mut self, present: &BTreeSet<String>, pods: &BTreeSet<String>) -> Result<()> {
+        for gone in attach::retain(&self.links, present, pods, self.cgroup.as_deref())? {
             tracing::info!(link = gone, "detached: it is no longer asked for");
         }
         self.on.retain(|interface| present.contains(interface));
+        self.pods_on.retain(|interface| pods.contains(interface));
         for interface in present.difference(&self.on.clone()) {
-            match attach::interface(&mut self.programs, &self.links, interface) {
-                Ok(how) => tracing::info!(interface, ?how, "attached"),
-                // One of a pattern may be gone again already, and then is not there the next time.
-                Err(error) if !self.interfaces.named().contains(interface) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(interface, error, "cannot attach; it will be tried again");
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
+            let how = attach::interface(&mut self.programs, &self.links, interface);
+            if attached(interface, &self.interfaces, how)? {
+                self.on.insert(interface.clone());
             }
-            self.on.insert(interface.clone());
+        }
+        for interface in pods.difference(&self.pods_on.clone()) {
+            let how = attach::classifiers(&mut self.programs, &self.links, interface);
+            if attached(interface, &self.pods, how)? {
+                self.pods_on.insert(interface.clone());
+            }
         }
         Ok(())
     }
@@ -198,4 +239,36 @@ impl Agent {
             tracing::debug!(operations = outcome.applied, "in force");
         }
     }
+}
+
+/// A connected UDP socket of the node would go on sending to an endpoint that is gone.
+fn end_sockets(outcome: &Outcome) {
+    if outcome.gone_udp.is_empty() {
+        return;
+    }
+    match dead_sockets::end(&outcome.gone_udp) {
+        Ok(0) => {}
+        Ok(sockets) => {
+            tracing::info!(sockets, "ended sockets that were connected to endpoints which are gone")
+        }
+        Err(error) => tracing::warn!(%error, "sockets stay connected to endpoints which are gone"),
+    }
+}
+
+/// One of a pattern may be gone again already, and then is not there the next time.
+fn attached<T: std::fmt::Debug>(
+    interface: &str,
+    asked: &Interfaces,
+    how: Result<T, attach::Error>,
+) -> Result<bool> {
+    match how {
+        Ok(how) => tracing::info!(interface, ?how, "attached"),
+        Err(error) if !asked.named().iter().any(|name| name == interface) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(interface, error, "cannot attach; it will be tried again");
+            return Ok(false);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(true)
 }

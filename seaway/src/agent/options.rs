@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::{capacity, servers};
+use super::{capacity, servers, traffic};
 use crate::facts;
 use crate::logging;
 use crate::node::Places;
@@ -28,6 +28,8 @@ pub(crate) struct Args {
     /// This node's name in the cluster or the manifests (default: the host name).
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub(super) node_name: Option<String>,
+    #[command(flatten)]
+    pub(super) traffic: traffic::Args,
     #[command(flatten)]
     pub(super) places: Places,
     /// Take everything out of the kernel: at once without `--manifests` or `--kubeconfig`, else when

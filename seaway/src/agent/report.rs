@@ -93,6 +93,9 @@ impl Report {
         status.backends = installed.backends().len();
         let mut warnings = self.source_texts.clone();
         warnings.extend(outcome.full.iter().map(ToString::to_string));
+        let random = |full: &_| format!("{full}; its endpoints are chosen at random until then");
+        warnings.extend(outcome.without_table.iter().map(random));
+        warnings.extend(outcome.warnings.iter().cloned());
         warnings.extend(outcome.conflicts.iter().map(ToString::to_string));
         warnings.extend(
             outcome.ignored_empty.then(|| "the source has no objects at all; nothing is removed".to_owned()),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use seaway_cluster::{AddressFamily, Node, Waiting};
-use seaway_common::{SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL};
+use seaway_common::{SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, SERVICE_SOMEWHERE};
 use seaway_dataplane::Desired;
 use seaway_dataplane::health::proxy::{ProxyHealth, TIMEOUT};
 use seaway_dataplane::metrics::{Metrics, Synced};
@@ -67,9 +67,10 @@ impl Told {
     pub(super) fn count_without_local(&self, desired: &Desired) {
         let (mut internal, mut external) = (0, 0);
         for port in desired.keys().filter_map(|key| desired.port(key)) {
-            let lacking = port.local.is_empty() && !port.cluster.is_empty();
-            internal += usize::from(lacking && port.flags & SERVICE_INTERNAL_LOCAL != 0);
-            external += usize::from(lacking && port.flags & SERVICE_EXTERNAL_LOCAL != 0);
+            let has = |flag: u32| port.claims.values().any(|flags| flags & flag != 0);
+            let lacking = port.local.is_empty() && has(SERVICE_SOMEWHERE);
+            internal += usize::from(lacking && has(SERVICE_INTERNAL_LOCAL));
+            external += usize::from(lacking && has(SERVICE_EXTERNAL_LOCAL));
         }
         self.metrics.no_local_endpoints(internal, external);
     }

@@ -7,10 +7,12 @@ use std::{
 };
 
 use seaway_common::{
-    Addr, BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL,
-    ServiceKey, ServiceValue, Slice, proto,
+    ADDRESS_CLUSTER_IP, Addr, Algorithm, BACKEND_IN_CLUSTER, BACKEND_IN_LOCAL, BACKEND_LOCAL,
+    BACKEND_SERVING, BackendValue, Be16, SERVICE_DSR, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL,
+    SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_NEAR, SERVICE_SOMEWHERE, ServiceKey,
+    ServiceValue, Slice, proto,
 };
-use seaway_dataplane::{Maps, maps::Error};
+use seaway_dataplane::{Maps, maps::Error, preferences::name_of};
 
 /// What maps hold, without the ids that tie it together: two ways to the same state give the same
 /// contents.
@@ -18,6 +20,8 @@ use seaway_dataplane::{Maps, maps::Error};
 pub struct Contents {
     /// Every frontend.
     pub frontends: BTreeMap<ServiceKey, Frontend>,
+    /// Every virtual address, and whether it is a cluster IP.
+    pub addresses: BTreeMap<Addr, u32>,
     /// Names that no frontend has, and backends that no frontend leads to.
     pub strays: BTreeSet<String>,
 }
@@ -53,6 +57,7 @@ impl Contents {
         let names: BTreeMap<u32, String> =
             maps.names()?.iter().map(|(id, name)| (*id, name.as_str().to_owned())).collect();
         let backends: BTreeMap<u32, BackendValue> = maps.backends()?.into_iter().collect();
+        let ranges = maps.source_ranges()?;
         let mut unused_names = names.clone();
         let mut unused_backends = backends.clone();
         let mut frontends = BTreeMap::new();
@@ -67,12 +72,22 @@ impl Contents {
             };
             let (cluster, local) = (list(value.cluster)?, list(value.local)?);
             let name = names.get(&value.service).cloned().unwrap_or_default();
-            frontends.insert(key, Frontend { name, options: options(&value), cluster, local });
+            let own = ranges.iter().filter(|range| range.service == value.service);
+            let mut options = options(&value);
+            options.extend(own.map(|range| {
+                let mapped = if range.addr.is_v4() { 96 } else { 0 };
+                format!("from={}/{}", IpAddr::from(range.addr), range.prefix_len.saturating_sub(32 + mapped))
+            }));
+            frontends.insert(key, Frontend { name, options, cluster, local });
         }
+        // What drains is in no list, and when it stays depends on what there was before.
+        let member = BACKEND_IN_CLUSTER | BACKEND_IN_LOCAL;
+        unused_backends.retain(|_, value| value.flags & member != 0 || !names.contains_key(&value.service));
         let stray_backends =
             unused_backends.values().map(|value| format!("backend {}", socket(value.addr, value.port)));
         let strays = unused_names.values().map(|name| format!("name {name}")).chain(stray_backends).collect();
-        Ok(Self { frontends, strays })
+        let addresses = maps.addresses()?.into_iter().collect();
+        Ok(Self { frontends, addresses, strays })
     }
 }
 
@@ -93,6 +108,10 @@ impl fmt::Display for Contents {
                 destinations.iter().try_for_each(|destination| write!(f, " {destination}"))?;
             }
             writeln!(f)?;
+        }
+        for (address, bits) in &self.addresses {
+            let kind = if bits & ADDRESS_CLUSTER_IP != 0 { "cluster-ip" } else { "external" };
+            writeln!(f, "address {} {kind}", IpAddr::from(*address))?;
         }
         self.strays.iter().try_for_each(|stray| writeln!(f, "stray {stray}"))
     }
@@ -116,12 +135,28 @@ fn destination(backend: Option<&BackendValue>, key: &ServiceKey, value: &Service
     })
 }
 
-fn options(value: &ServiceValue) -> Vec<String> {
-    let flags = [(SERVICE_INTERNAL_LOCAL, "internal-local"), (SERVICE_EXTERNAL_LOCAL, "external-local")];
+/// A frontend's flags, algorithms, affinity and tables, in words.
+pub fn options(value: &ServiceValue) -> Vec<String> {
+    let flags = [
+        (SERVICE_EXTERNAL, "external"),
+        (SERVICE_LOOPBACK, "loopback"),
+        (SERVICE_INTERNAL_LOCAL, "internal-local"),
+        (SERVICE_EXTERNAL_LOCAL, "external-local"),
+        (SERVICE_GUARDED, "guarded"),
+        (SERVICE_DSR, "dsr"),
+        (SERVICE_NEAR, "near"),
+        (SERVICE_SOMEWHERE, "somewhere"),
+    ];
     let flags = flags.iter().filter(|(bit, _)| value.flags & bit != 0).map(|(_, name)| (*name).to_owned());
+    let chosen = [("inside", true), ("outside", false)].map(|(side, inside)| {
+        let algorithm = value.algorithm(inside);
+        (algorithm != Algorithm::Random).then(|| format!("{side}={}", name_of(algorithm)))
+    });
     let affinity = (value.affinity_s != 0).then(|| format!("affinity={}s", value.affinity_s));
-    let maglev = (value.maglev.len != 0).then(|| format!("maglev={}", value.maglev.len));
-    flags.chain(affinity).chain(maglev).collect()
+    let tables = [("cluster-table", value.cluster_table), ("local-table", value.local_table)];
+    let tables = tables.iter().filter(|(_, table)| table.len != 0);
+    let tables = tables.map(|(name, table)| format!("{name}={}", table.len));
+    flags.chain(chosen.into_iter().flatten()).chain(affinity).chain(tables).collect()
 }
 
 fn socket(addr: Addr, port: Be16) -> SocketAddr {

@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, collections::BTreeSet, io};
 
-use seaway_common::{BackendValue, Capacities, NameValue, ServiceKey, ServiceValue, Slice};
+use seaway_common::{
+    Addr, BackendValue, Capacities, Config, NameValue, ServiceKey, ServiceValue, Slice, SourceRangeKey,
+};
 use seaway_dataplane::{Maps, maps::Error};
 
 use crate::Contents;
@@ -131,6 +133,45 @@ impl<M: Maps> Maps for FaultyMaps<M> {
     fn slots(&self, slice: Slice) -> Result<Vec<u32>, Error> {
         self.call()?;
         self.inner.slots(slice)
+    }
+
+    fn addresses(&self) -> Result<Vec<(Addr, u32)>, Error> {
+        self.call()?;
+        self.inner.addresses()
+    }
+
+    fn source_ranges(&self) -> Result<Vec<SourceRangeKey>, Error> {
+        self.call()?;
+        self.inner.source_ranges()
+    }
+
+    fn config(&self) -> Result<Config, Error> {
+        self.call()?;
+        self.inner.config()
+    }
+
+    fn put_config(&mut self, config: &Config) -> Result<(), Error> {
+        self.write(|maps| maps.put_config(config))
+    }
+
+    fn put_address(&mut self, address: &Addr, bits: u32) -> Result<(), Error> {
+        self.write(|maps| maps.put_address(address, bits))
+    }
+
+    fn remove_address(&mut self, address: &Addr) -> Result<(), Error> {
+        self.write(|maps| maps.remove_address(address))
+    }
+
+    fn put_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error> {
+        self.write(|maps| maps.put_source_range(key))
+    }
+
+    fn remove_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error> {
+        self.write(|maps| maps.remove_source_range(key))
+    }
+
+    fn forget_affinity(&mut self, backends: &BTreeSet<u32>) -> Result<usize, Error> {
+        self.write(|maps| maps.forget_affinity(backends))
     }
 
     fn put_frontend(&mut self, key: &ServiceKey, value: &ServiceValue) -> Result<(), Error> {

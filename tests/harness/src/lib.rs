@@ -20,7 +20,7 @@ mod wait;
 pub use agent::{Agent, AgentSetup};
 pub use api_server::{ApiBehaviour, ApiFault, ApiServer};
 pub use binary::{launcher, seaway_binary};
-pub use contents::{Contents, Destination, Frontend};
+pub use contents::{Contents, Destination, Frontend, options};
 pub use faults::{Faults, FaultyMaps};
 pub use memory_flows::MemoryFlows;
 pub use memory_maps::{Memory, MemoryMaps};

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use seaway_common::{FlowKey, FlowValue, Reason};
+use seaway_common::{FlowKey, FlowValue, Hop, Reason};
 use seaway_ebpf::{FlowEntry, Flows};
 
 /// The flows of one address family.
@@ -62,6 +62,13 @@ impl Flows for MemoryFlows {
         Ok(())
     }
 
+    fn claim_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<bool, Reason> {
+        if self.entries.borrow().contains_key(key) {
+            return Ok(false);
+        }
+        self.put_flow(key, value).map(|()| true)
+    }
+
     fn remove_flow(&self, key: &FlowKey) {
         self.entries.borrow_mut().remove(key);
     }
@@ -72,11 +79,15 @@ impl FlowEntry for Entry {
         self.0.get()
     }
 
-    fn state(&self) -> u32 {
+    fn state(&self) -> u16 {
         self.0.get().state
     }
 
-    fn touch(&self, state: u32, now: u64) {
+    fn touch(&self, state: u16, now: u64) {
         self.0.set(FlowValue { state, last_seen: now, ..self.0.get() });
+    }
+
+    fn set_hop(&self, state: u16, hop: &Hop, mtu: u16) {
+        self.0.set(FlowValue { state, hop: *hop, mtu, ..self.0.get() });
     }
 }

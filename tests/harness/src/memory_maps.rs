@@ -7,9 +7,10 @@ use std::{
     rc::Rc,
 };
 
+use bytemuck::Zeroable;
 use seaway_common::{
-    BACKEND_SERVING, BackendValue, Capacities, FlowKey, FlowValue, MapName, NameValue, SLOTS_PER_VALUE,
-    ServiceKey, ServiceValue, Slice,
+    Addr, AffinityKey, AffinityValue, BACKEND_SERVING, BackendValue, Capacities, Config, FlowKey, FlowValue,
+    MapName, NameValue, SLOTS_PER_VALUE, ServiceKey, ServiceValue, Slice, SourceRangeKey,
 };
 use seaway_dataplane::{Maps, flows, maps::Error};
 
@@ -34,6 +35,14 @@ pub struct Memory {
     pub slots: BTreeMap<u32, u32>,
     /// `FLOWS_V4` and `FLOWS_V6`.
     pub flows: BTreeMap<FlowKey, FlowValue>,
+    /// `ADDRESSES`.
+    pub addresses: BTreeMap<Addr, u32>,
+    /// `SOURCE_RANGES`.
+    pub source_ranges: BTreeSet<SourceRangeKey>,
+    /// `AFFINITY`.
+    pub affinity: BTreeMap<AffinityKey, AffinityValue>,
+    /// `CONFIG`.
+    pub config: Config,
 }
 
 impl MemoryMaps {
@@ -46,12 +55,18 @@ impl MemoryMaps {
         flows_v4: 1024,
         flows_v6: 1024,
         sockets: 1024,
+        source_ranges: 256,
+        affinity: 1024,
+        fragments: 64,
+        devices: 64,
     };
 
     /// Empty maps that hold so much.
     #[must_use]
     pub fn new(capacities: Capacities) -> Self {
-        Self { capacities, memory: Rc::default() }
+        // As in the kernel, nothing is said of the node yet.
+        let memory = Memory { config: Config::zeroed(), ..Memory::default() };
+        Self { capacities, memory: Rc::new(RefCell::new(memory)) }
     }
 
     /// Other maps with the same contents.
@@ -102,6 +117,59 @@ impl Maps for MemoryMaps {
         let end = slice.offset.saturating_add(slice.len).min(self.capacities.slots);
         let memory = self.memory();
         Ok((slice.offset..end).map(|slot| memory.slots.get(&slot).copied().unwrap_or(0)).collect())
+    }
+
+    fn addresses(&self) -> Result<Vec<(Addr, u32)>, Error> {
+        Ok(self.memory().addresses.iter().map(|(address, bits)| (*address, *bits)).collect())
+    }
+
+    fn source_ranges(&self) -> Result<Vec<SourceRangeKey>, Error> {
+        Ok(self.memory().source_ranges.iter().copied().collect())
+    }
+
+    fn config(&self) -> Result<Config, Error> {
+        Ok(self.memory().config)
+    }
+
+    fn put_config(&mut self, config: &Config) -> Result<(), Error> {
+        self.memory_mut().config = *config;
+        Ok(())
+    }
+
+    fn put_address(&mut self, address: &Addr, bits: u32) -> Result<(), Error> {
+        let mut memory = self.memory_mut();
+        let fits =
+            memory.addresses.contains_key(address) || has_room(&memory.addresses, self.capacities.frontends);
+        fits.then(|| memory.addresses.insert(*address, bits)).ok_or_else(|| full(MapName::Addresses))?;
+        Ok(())
+    }
+
+    fn remove_address(&mut self, address: &Addr) -> Result<(), Error> {
+        self.memory_mut().addresses.remove(address);
+        Ok(())
+    }
+
+    fn put_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error> {
+        let mut memory = self.memory_mut();
+        let room = memory.source_ranges.len() < self.capacities.source_ranges as usize;
+        let fits = room || memory.source_ranges.contains(key);
+        fits.then(|| memory.source_ranges.insert(*key)).ok_or_else(|| full(MapName::SourceRanges))?;
+        Ok(())
+    }
+
+    fn remove_source_range(&mut self, key: &SourceRangeKey) -> Result<(), Error> {
+        self.memory_mut().source_ranges.remove(key);
+        Ok(())
+    }
+
+    fn forget_affinity(&mut self, backends: &BTreeSet<u32>) -> Result<usize, Error> {
+        let mut memory = self.memory_mut();
+        let all = memory.affinity.iter().map(|(key, value)| (*key, *value));
+        let bound = flows::bound_to(all, backends);
+        for key in &bound {
+            memory.affinity.remove(key);
+        }
+        Ok(bound.len())
     }
 
     fn put_frontend(&mut self, key: &ServiceKey, value: &ServiceValue) -> Result<(), Error> {

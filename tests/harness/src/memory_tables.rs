@@ -6,7 +6,8 @@ use std::{
 };
 
 use seaway_common::{
-    BackendCounters, BackendValue, Reason, ServiceCounters, ServiceKey, ServiceValue, SocketKey, SocketValue,
+    Addr, AffinityKey, AffinityValue, BackendCounters, BackendValue, Config, DEVICE_XDP_TRANSMIT,
+    FragmentKey, FragmentValue, Reason, ServiceCounters, ServiceKey, ServiceValue, SocketKey, SocketValue,
 };
 use seaway_dataplane::Maps;
 use seaway_ebpf::Tables;
@@ -20,6 +21,11 @@ pub struct MemoryTables {
     sockets: RefCell<HashMap<SocketKey, SocketValue>>,
     packets: RefCell<BTreeMap<u32, BackendCounters>>,
     connections: RefCell<BTreeMap<u32, ServiceCounters>>,
+    fragments: RefCell<HashMap<FragmentKey, FragmentValue>>,
+    turns: RefCell<BTreeMap<u32, u64>>,
+    open: RefCell<BTreeMap<u32, u64>>,
+    /// As `CONFIG` was when the tables were made.
+    config: Config,
     now: Cell<u64>,
     randoms: RefCell<VecDeque<u32>>,
 }
@@ -31,7 +37,12 @@ impl MemoryTables {
     /// Tables on these maps.
     #[must_use]
     pub fn new(maps: MemoryMaps) -> Self {
+        let config = maps.memory().config;
         Self {
+            config,
+            fragments: RefCell::default(),
+            turns: RefCell::default(),
+            open: RefCell::default(),
             maps,
             sockets: RefCell::default(),
             packets: RefCell::default(),
@@ -76,6 +87,61 @@ impl MemoryTables {
 }
 
 impl Tables for MemoryTables {
+    fn config(&self) -> Option<&Config> {
+        Some(&self.config)
+    }
+
+    fn address(&self, addr: &Addr) -> u32 {
+        self.maps.memory().addresses.get(addr).copied().unwrap_or(0)
+    }
+
+    fn in_source_ranges(&self, service: u32, client: &Addr) -> bool {
+        let bits =
+            |addr: &Addr| addr.words().iter().fold(0u128, |all, word| all << 32 | u128::from(word.get()));
+        let memory = self.maps.memory();
+        memory.source_ranges.iter().filter(|range| range.service == service).any(|range| {
+            let host = 160 - range.prefix_len.clamp(32, 160);
+            (bits(&range.addr) ^ bits(client)).checked_shr(host).unwrap_or(0) == 0
+        })
+    }
+
+    fn affinity(&self, key: &AffinityKey) -> Option<AffinityValue> {
+        self.maps.memory().affinity.get(key).copied()
+    }
+
+    fn put_affinity(&self, key: &AffinityKey, value: &AffinityValue) {
+        self.maps.memory_mut().affinity.insert(*key, *value);
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn put_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
+        self.fragments.borrow_mut().insert(*key, *value);
+    }
+
+    fn turn(&self, service: u32) -> u64 {
+        let mut turns = self.turns.borrow_mut();
+        let turn = turns.entry(service).or_default();
+        *turn += 1;
+        *turn - 1
+    }
+
+    fn connections(&self, backend: u32) -> u64 {
+        self.open.borrow().get(&backend).copied().unwrap_or(0)
+    }
+
+    fn count_open(&self, backend: u32, opened: bool) {
+        let mut open = self.open.borrow_mut();
+        let count = open.entry(backend).or_default();
+        *count = if opened { *count + 1 } else { count.saturating_sub(1) };
+    }
+
+    fn device(&self, _ifindex: u32) -> u32 {
+        DEVICE_XDP_TRANSMIT
+    }
+
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
         self.maps.memory().frontends.get(key).copied()
     }

@@ -65,8 +65,12 @@ impl Network {
 
     /// The links of n1.
     pub(crate) fn interfaces() -> impl Iterator<Item = String> {
-        let pods = LOCAL_PODS.iter().map(|(place, _)| place.to_string());
-        [EXT.to_owned(), NODE.to_owned()].into_iter().chain(pods)
+        [EXT.to_owned(), NODE.to_owned()].into_iter()
+    }
+
+    /// The interfaces of n1 that lead to its pods.
+    pub(crate) fn pod_interfaces() -> impl Iterator<Item = String> {
+        LOCAL_PODS.iter().map(|(place, _)| place.to_string())
     }
 
     /// Where a place's programs run.

@@ -17,7 +17,15 @@ use crate::{
 const ECHO_TCP: &[u16] = &[8080, 8081, 9000];
 const ECHO_UDP: &[u16] = &[8080, 8081];
 /// Flags of the agent beside its folders, interfaces and cgroup.
-const AGENT: &[&str] = &["--node-name", "n1", "--cleanup"];
+const AGENT: &[&str] = &[
+    "--node-name",
+    "n1",
+    "--cleanup",
+    "--cluster-cidr",
+    "10.77.0.0/16,fd77::/16",
+    "--service-cidr",
+    "10.96.0.0/16,fd96::/112",
+];
 /// How many pods share one namespace.
 const RANGE: u8 = 100;
 /// Long enough for a loaded machine.
@@ -57,7 +65,9 @@ impl Site {
     }
 
     fn try_build() -> Result<Self, Error> {
-        let setup = AgentSetup::new(Network::interfaces()).arguments(AGENT.iter().copied());
+        let setup = AgentSetup::new(Network::interfaces())
+            .arguments(AGENT.iter().copied())
+            .arguments(Network::pod_interfaces().flat_map(|name| ["--pod-interface".to_owned(), name]));
         let network = Network::build()?;
         let echoes = start_echoes(&network, &setup)?;
         let site = Self { _echoes: echoes, network, setup };

@@ -1,8 +1,10 @@
-//! Vectors taken from running kube-proxy, replayed through the conversion and the join.
+//! Vectors taken from running kube-proxy, replayed through the conversion, the join and the policy.
 //!
 //! `SEAWAY_PROXY_CASES` names another folder to read them from. A field or format that is not
 //! known here is a failure: it would be a rule that is not tested.
 
+#[path = "proxy_vectors/policy.rs"]
+mod policy;
 #[path = "proxy_vectors/services.rs"]
 mod services;
 #[path = "proxy_vectors/slices.rs"]
@@ -38,7 +40,7 @@ fn family(name: &str) -> AddressFamily {
 }
 
 fn read<C: DeserializeOwned>(name: &str, format: &str) -> Vec<C> {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/dataplane");
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/data/dataplane");
     let folder = std::env::var_os("SEAWAY_PROXY_CASES").map_or_else(|| PathBuf::from(own), PathBuf::from);
     let path = folder.join(format!("{name}.json"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

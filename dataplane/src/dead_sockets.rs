@@ -1,0 +1,169 @@
+//! Ending connected UDP sockets whose endpoint is gone: their owner gets `ECONNABORTED` at once,
+//! instead of sending into the void (`SOCK_DESTROY`, kernel 4.5, `CONFIG_INET_DIAG_DESTROY`).
+//!
+//! Only sockets of the agent's own network namespace are reached. Packets of pods on interfaces of
+//! ours are translated one by one, so their sockets need no end.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytemuck::{Pod, Zeroable};
+use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
+use seaway_common::proto;
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SOCK_DESTROY: u16 = 21;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
+const NLM_F_DUMP: u16 = 0x300;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// `1 << TCP_ESTABLISHED`, which a connected UDP socket is too.
+const CONNECTED: u32 = 1 << 1;
+const HEADER: usize = 16;
+
+/// `struct inet_diag_sockid`
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct SocketId {
+    sport: [u8; 2],
+    dport: [u8; 2],
+    src: [u8; 16],
+    dst: [u8; 16],
+    interface: u32,
+    cookie: [u32; 2],
+}
+
+/// `struct inet_diag_req_v2`, behind its `struct nlmsghdr`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Request {
+    len: u32,
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    port: u32,
+    family: u8,
+    protocol: u8,
+    extensions: u8,
+    _pad: u8,
+    states: u32,
+    id: SocketId,
+}
+
+const _: () = assert!(size_of::<SocketId>() == 48 && size_of::<Request>() == 72);
+
+/// Ends the UDP sockets of this namespace that are connected to one of these. Returns how many.
+///
+/// # Errors
+/// The kernel's: without the right or the feature, for example.
+pub fn end(peers: &BTreeSet<SocketAddr>) -> io::Result<usize> {
+    let mut ended = 0;
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let family = u8::try_from(family).unwrap_or(0);
+        for id in connected(family)? {
+            if peers.contains(&peer(family, &id)) {
+                ended += usize::from(destroy(family, id)?);
+            }
+        }
+    }
+    Ok(ended)
+}
+
+fn connected(family: u8) -> io::Result<Vec<SocketId>> {
+    let socket = ask(&request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family, SocketId::zeroed()))?;
+    let mut ids = Vec::new();
+    loop {
+        let (received, _) = socket.recv_from_full()?;
+        for (kind, payload) in messages(&received) {
+            match kind {
+                NLMSG_DONE => return Ok(ids),
+                NLMSG_ERROR => return failure(payload).map(|()| ids),
+                // The family, three other bytes, and the socket's identity.
+                _ => ids.extend(
+                    payload.get(4..4 + size_of::<SocketId>()).map(bytemuck::pod_read_unaligned::<SocketId>),
+                ),
+            }
+        }
+    }
+}
+
+/// False if the socket was closed meanwhile.
+fn destroy(family: u8, id: SocketId) -> io::Result<bool> {
+    let socket = ask(&request(SOCK_DESTROY, NLM_F_ACK, family, id))?;
+    let (received, _) = socket.recv_from_full()?;
+    for (kind, payload) in messages(&received) {
+        if kind == NLMSG_ERROR {
+            return match failure(payload) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(error),
+            };
+        }
+    }
+    Ok(false)
+}
+
+fn request(kind: u16, flags: u16, family: u8, id: SocketId) -> Request {
+    let len = u32::try_from(size_of::<Request>()).unwrap_or(0);
+    let flags = NLM_F_REQUEST | flags;
+    Request { len, kind, flags, family, protocol: proto::UDP, states: CONNECTED, id, ..Request::zeroed() }
+}
+
+fn ask(request: &Request) -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&NetlinkAddr::new(0, 0))?;
+    socket.send(bytemuck::bytes_of(request), 0)?;
+    Ok(socket)
+}
+
+/// Kind and payload of each message in a datagram.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+        let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
+        let payload = bytes.get(HEADER..len)?;
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, payload))
+    })
+}
+
+fn failure(payload: &[u8]) -> io::Result<()> {
+    let code = payload.get(..4).and_then(|code| code.try_into().ok()).map_or(0, i32::from_ne_bytes);
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) }
+}
+
+fn peer(family: u8, id: &SocketId) -> SocketAddr {
+    let [a, b, c, d, ..] = id.dst;
+    let v4 = i32::from(family) == libc::AF_INET;
+    let address = if v4 { Ipv4Addr::new(a, b, c, d).into() } else { IpAddr::from(Ipv6Addr::from(id.dst)) };
+    SocketAddr::new(address.to_canonical(), u16::from_be_bytes(id.dport))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    /// Needs root; without it the kernel says so, and nothing is claimed.
+    #[test]
+    fn only_sockets_of_the_given_peers_end() {
+        let pair = |text: &str| {
+            let server = UdpSocket::bind(text).unwrap();
+            let client = UdpSocket::bind(text).unwrap();
+            client.connect(server.local_addr().unwrap()).unwrap();
+            (server, client)
+        };
+        let ((gone, dead), (_stays, alive)) = (pair("127.0.0.1:0"), pair("127.0.0.1:0"));
+        match end(&BTreeSet::from([gone.local_addr().unwrap()])) {
+            Ok(ended) => assert_eq!(ended, 1),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(dead.send(b"x").is_err() || dead.send(b"x").is_err());
+        assert!(alive.send(b"x").is_ok());
+    }
+}

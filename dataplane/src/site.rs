@@ -1,0 +1,92 @@
+//! This node, as far as the decisions depend on it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use seaway_cluster::{AddressFamily, Snapshot};
+use seaway_common::{Addr, Algorithm, Config};
+
+/// This node's name, addresses and settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Site {
+    /// Its name in the facts; it need not be there.
+    pub node: Arc<str>,
+    /// Every address of its interfaces.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The addresses that packets without a better route leave from, the preferred ones first.
+    pub routed: Vec<IpAddr>,
+    /// Where node ports are served: the addresses in these ranges; without any, the primary ones.
+    pub node_ports: Vec<IpNet>,
+    /// How endpoints are chosen where a Service does not say.
+    pub algorithms: Algorithms,
+    /// What the programs are told, without the node's addresses.
+    pub config: Config,
+}
+
+/// How endpoints are chosen, by where the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Algorithms {
+    /// For clients in the cluster.
+    pub inside: Algorithm,
+    /// For clients of external frontends elsewhere.
+    pub outside: Algorithm,
+}
+
+impl Default for Algorithms {
+    fn default() -> Self {
+        Self { inside: Algorithm::Random, outside: Algorithm::Maglev }
+    }
+}
+
+impl From<&str> for Site {
+    /// A node of this name without addresses.
+    fn from(node: &str) -> Self {
+        Self { node: node.into(), ..Self::default() }
+    }
+}
+
+impl Site {
+    /// The node's own address of a family: the Node object's, else one that packets leave from.
+    pub fn primary(&self, snapshot: &Snapshot, family: AddressFamily) -> Option<IpAddr> {
+        let of_family = |address: &&IpAddr| AddressFamily::of(**address) == family;
+        let node = snapshot.nodes.get(&*self.node);
+        let said = node.and_then(|node| node.addresses.iter().find(of_family));
+        let first = || self.routed.iter().find(of_family);
+        said.or_else(first).copied()
+    }
+
+    /// The addresses on which node ports are served, beside loopback.
+    pub fn node_port_addresses(&self, snapshot: &Snapshot) -> BTreeSet<IpAddr> {
+        if self.node_ports.is_empty() {
+            let families = [AddressFamily::Ipv4, AddressFamily::Ipv6];
+            return families.iter().filter_map(|family| self.primary(snapshot, *family)).collect();
+        }
+        let usable = |address: &&IpAddr| match address {
+            IpAddr::V4(address) => !address.is_loopback(),
+            IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+        };
+        let wanted = |address: &&IpAddr| self.node_ports.iter().any(|range| range.contains(*address));
+        self.addresses.iter().filter(usable).filter(wanted).copied().collect()
+    }
+
+    /// What the programs are told. Masqueraded packets get the node's primary address where an
+    /// interface has it: replies to another one would not come back.
+    pub fn config(&self, snapshot: &Snapshot) -> Config {
+        let address = |family| -> Addr {
+            let primary = self.primary(snapshot, family);
+            let here = primary.filter(|it| self.addresses.is_empty() || self.addresses.contains(it));
+            let routed = || self.routed.iter().copied().find(|it| AddressFamily::of(*it) == family);
+            here.or_else(routed).map(Addr::from).unwrap_or_default()
+        };
+        let (snat_v4, snat_v6) = (address(AddressFamily::Ipv4), address(AddressFamily::Ipv6));
+        Config { snat_v4, snat_v6, ..self.config }
+    }
+
+    /// Whether an address is one of the node's own.
+    pub fn owns(&self, snapshot: &Snapshot, address: IpAddr) -> bool {
+        let said = snapshot.nodes.get(&*self.node).is_some_and(|node| node.addresses.contains(&address));
+        said || self.addresses.contains(&address)
+    }
+}

@@ -1,0 +1,79 @@
+//! The kernel's routes and neighbours, asked from a program.
+
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::bpf_fib_lookup;
+use aya_ebpf::helpers::generated;
+use bytemuck::{Pod, Zeroable};
+use seaway_common::{Be16, Be32, Hop, Reason};
+
+use crate::packet::{Route, Way};
+
+/// `struct bpf_fib_lookup`, with the members of its unions that are used here.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Lookup {
+    family: u8,
+    l4_protocol: u8,
+    sport: Be16,
+    dport: Be16,
+    /// In: length of the packet; not 0, so that the result is filled in. Out: the way's MTU (5.13).
+    mtu: u16,
+    ifindex: u32,
+    tos: u32,
+    src: [Be32; 4],
+    dst: [Be32; 4],
+    vlan: u32,
+    source: [Be16; 3],
+    destination: [Be16; 3],
+}
+
+const _: () = assert!(size_of::<Lookup>() == 64 && size_of::<Lookup>() == size_of::<bpf_fib_lookup>());
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// `BPF_FIB_LKUP_RET_*`.
+const SUCCESS: i64 = 0;
+const NOT_FORWARDED: i64 = 4;
+const NO_NEIGHBOUR: i64 = 7;
+const TOO_LONG: i64 = 8;
+
+/// Asks for the way of a packet that came by the interface `ingress`.
+///
+/// Not inlined: it is rare, and its stack shall not be that of the program.
+///
+/// # Errors
+/// [`Reason::NoRoute`] when there is none, or forwarding is off on that interface.
+#[inline(never)]
+pub(crate) fn look_up(ctx: *mut c_void, ingress: u32, route: &Route, way: &mut Way) -> Result<(), Reason> {
+    let v4 = route.dst.is_v4();
+    let [src, dst] = [route.src.words(), route.dst.words()];
+    let none = Be32::default();
+    let mut lookup = Lookup {
+        family: if v4 { AF_INET } else { AF_INET6 },
+        l4_protocol: route.proto,
+        mtu: 1,
+        ifindex: ingress,
+        src: if v4 { [src[3], none, none, none] } else { src },
+        dst: if v4 { [dst[3], none, none, none] } else { dst },
+        ..Lookup::zeroed()
+    };
+    let params = (&raw mut lookup).cast::<bpf_fib_lookup>();
+    // SAFETY: the helper takes the program's own context, and reads and writes 64 bytes of ours.
+    let result = unsafe { generated::bpf_fib_lookup(ctx, params, size_of::<Lookup>() as i32, 0) };
+    *way = Way::default();
+    match result {
+        SUCCESS | TOO_LONG | NO_NEIGHBOUR => {
+            way.ifindex = lookup.ifindex;
+            way.mtu = if lookup.mtu == 1 { 0 } else { lookup.mtu };
+            if result == SUCCESS {
+                let [a, b, c] = lookup.destination;
+                let [d, e, f] = lookup.source;
+                way.hop = Hop { ifindex: lookup.ifindex, addresses: bytemuck::must_cast([a, b, c, d, e, f]) };
+            }
+            Ok(())
+        }
+        NOT_FORWARDED => Ok(()),
+        _ => Err(Reason::NoRoute),
+    }
+}

@@ -1,0 +1,166 @@
+//! The flags that say which traffic is whose, and what becomes of it.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args as ClapArgs;
+use ipnet::IpNet;
+use seaway_common::{CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, Config, PREFIXES_MAX, Prefix};
+use seaway_dataplane::preferences::{ALGORITHMS, algorithm};
+use seaway_dataplane::site::{Algorithms, Site};
+
+/// Which traffic is whose.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(next_help_heading = "Traffic")]
+#[group(skip)]
+pub(super) struct Args {
+    /// Also translate packets of pods on this interface of the host (repeatable, patterns as above).
+    #[arg(long = "pod-interface", value_name = "IF", env = "SEAWAY_POD_INTERFACES", value_delimiter = ',')]
+    pub(super) pod_interfaces: Vec<String>,
+    /// Addresses of pods: their clients keep their address and are inside the cluster.
+    #[arg(long = "cluster-cidr", value_name = "CIDR", env = "SEAWAY_CLUSTER_CIDR", value_delimiter = ',')]
+    cluster_cidrs: Vec<IpNet>,
+    /// Addresses of Services: those that no Service has are dropped.
+    #[arg(long = "service-cidr", value_name = "CIDR", env = "SEAWAY_SERVICE_CIDR", value_delimiter = ',')]
+    service_cidrs: Vec<IpNet>,
+    /// Every client of a cluster IP is masqueraded.
+    #[arg(long, env = "SEAWAY_MASQUERADE_ALL")]
+    masquerade_all: bool,
+    /// Source ports of masqueraded packets.
+    #[arg(long, value_name = "FIRST-LAST", env = "SEAWAY_SNAT_PORTS", default_value = "10000-29999")]
+    snat_ports: Ports,
+    /// Ports that the cluster gives to Services as node ports.
+    #[arg(long, value_name = "FIRST-LAST", env = "SEAWAY_NODEPORT_RANGE", default_value = "30000-32767")]
+    nodeport_range: Ports,
+    /// Addresses on which node ports are served: `primary`, or ranges.
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "SEAWAY_NODEPORT_ADDRESSES",
+        value_delimiter = ',',
+        default_value = "primary"
+    )]
+    nodeport_addresses: Vec<String>,
+    /// How endpoints are chosen for clients in the cluster.
+    #[arg(long, value_name = "NAME", env = "SEAWAY_ALGORITHM_INSIDE", default_value = "random")]
+    algorithm_inside: String,
+    /// How endpoints are chosen for clients of external frontends elsewhere.
+    #[arg(long, value_name = "NAME", env = "SEAWAY_ALGORITHM_OUTSIDE", default_value = "maglev")]
+    algorithm_outside: String,
+    /// Idle seconds before a TCP flow without an answer is forgotten.
+    #[arg(long, value_name = "SECONDS", env = "SEAWAY_TCP_OPENING_TIMEOUT", default_value_t = 60)]
+    tcp_opening_timeout: u32,
+    /// Idle seconds before an established TCP flow is forgotten.
+    #[arg(long, value_name = "SECONDS", env = "SEAWAY_TCP_ESTABLISHED_TIMEOUT", default_value_t = 21_600)]
+    tcp_established_timeout: u32,
+    /// Idle seconds before a closing TCP flow is forgotten.
+    #[arg(long, value_name = "SECONDS", env = "SEAWAY_TCP_CLOSING_TIMEOUT", default_value_t = 10)]
+    tcp_closing_timeout: u32,
+    /// Idle seconds before a UDP flow without an answer is forgotten.
+    #[arg(long, value_name = "SECONDS", env = "SEAWAY_UDP_TIMEOUT", default_value_t = 60)]
+    udp_timeout: u32,
+    /// Idle seconds before a UDP flow with packets in both directions is forgotten.
+    #[arg(long, value_name = "SECONDS", env = "SEAWAY_UDP_ASSURED_TIMEOUT", default_value_t = 120)]
+    udp_assured_timeout: u32,
+}
+
+/// `FIRST-LAST`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ports {
+    pub(super) first: u16,
+    pub(super) last: u16,
+}
+
+impl std::str::FromStr for Ports {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (first, last) = text.split_once('-').context("two ports as FIRST-LAST are wanted")?;
+        let (first, last) = (first.trim().parse()?, last.trim().parse()?);
+        ensure!(0 < first && first <= last, "the first port is 0 or larger than the last");
+        Ok(Self { first, last })
+    }
+}
+
+impl Args {
+    /// The node as far as the flags say; its addresses are still to come.
+    pub(super) fn site(&self, node: &str, host_netns: u64) -> Result<Site> {
+        let Ports { first, last } = self.snat_ports;
+        let taken = self.nodeport_range;
+        if first <= taken.last && taken.first <= last {
+            bail!(crate::Usage(
+                "--snat-ports and --nodeport-range overlap: a node port would be taken for a reply"
+            ));
+        }
+        let (clusters_len, clusters) = prefixes("--cluster-cidr", &self.cluster_cidrs)?;
+        let (services_len, services) = prefixes("--service-cidr", &self.service_cidrs)?;
+        let flag = |on: bool, bit: u32| if on { bit } else { 0 };
+        let config = Config {
+            host_netns,
+            flags: flag(self.masquerade_all, CONFIG_MASQUERADE_ALL)
+                | flag(!self.pod_interfaces.is_empty(), CONFIG_POD_PATH),
+            snat_first: first,
+            snat_last: last,
+            tcp_opening_s: self.tcp_opening_timeout,
+            tcp_established_s: self.tcp_established_timeout,
+            tcp_closing_s: self.tcp_closing_timeout,
+            udp_s: self.udp_timeout,
+            udp_assured_s: self.udp_assured_timeout,
+            clusters_len,
+            services_len,
+            clusters,
+            services,
+            ..Config::new()
+        };
+        let algorithms = Algorithms {
+            inside: named("--algorithm-inside", &self.algorithm_inside)?,
+            outside: named("--algorithm-outside", &self.algorithm_outside)?,
+        };
+        let ranges = self.nodeport_addresses.iter().filter(|text| *text != "primary");
+        let node_ports = ranges.map(|text| {
+            let range =
+                text.parse::<IpNet>().or_else(|e| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| e));
+            range.with_context(|| format!("--nodeport-addresses {text}: a range or `primary` is wanted"))
+        });
+        let node_ports = node_ports.collect::<Result<_>>()?;
+        Ok(Site { node_ports, algorithms, config, ..Site::from(node) })
+    }
+
+    /// The ports that no program of the node may take for its own connections.
+    pub(super) fn snat_ports(&self) -> Ports {
+        self.snat_ports
+    }
+}
+
+fn named(flag: &str, name: &str) -> Result<seaway_common::Algorithm> {
+    let known = ALGORITHMS.map(|(name, _)| name).join(", ");
+    algorithm(name).with_context(|| format!("{flag} {name}: known are {known}"))
+}
+
+fn prefixes(flag: &str, ranges: &[IpNet]) -> Result<(u32, [Prefix; PREFIXES_MAX])> {
+    ensure!(ranges.len() <= PREFIXES_MAX, "{flag}: {} ranges are given, {PREFIXES_MAX} fit", ranges.len());
+    let mut all = [Prefix::default(); PREFIXES_MAX];
+    for (place, range) in all.iter_mut().zip(ranges) {
+        *place = Prefix::new(range.addr(), range.prefix_len());
+    }
+    Ok((u32::try_from(ranges.len()).unwrap_or(0), all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Option<(u16, u16)>) {
+        assert_eq!(text.parse::<Ports>().ok().map(|ports| (ports.first, ports.last)), expected, "{text}");
+    }
+
+    #[test]
+    fn a_range_of_ports_has_a_first_and_a_last() {
+        check("10000-29999", Some((10_000, 29_999)));
+        check("5-5", Some((5, 5)));
+        check("6-5", None);
+        check("0-5", None);
+        check("5", None);
+        check("1-65536", None);
+    }
+}
