@@ -24,8 +24,15 @@ impl Devices {
     /// # Errors
     /// [`Error`] of the map.
     pub fn open(folder: &Path) -> Result<Self, Error> {
+        Self::new(open_pinned(folder, MapName::Devices)?)
+    }
+
+    /// Takes over the map.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn new(data: MapData) -> Result<Self, Error> {
         let name = MapName::Devices;
-        let data = open_pinned(folder, name)?;
         let info = data.info().map_err(|e| error(name, "info", e))?;
         let capacity = info.max_entries() as usize;
         let map: HashMap<MapData, u32, Raw<DeviceValue>> =

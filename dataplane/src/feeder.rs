@@ -1,24 +1,48 @@
-//! Running the XDP program on made-up packets, through `BPF_PROG_TEST_RUN`.
+//! Running the packet programs on made-up packets, through `BPF_PROG_TEST_RUN`.
 
 use std::time::Duration;
 
 use aya::maps::{Array, MapError, ProgramArray};
-use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, TestRun, TestRunOptions, TestRunResult, Xdp};
 use aya::{Ebpf, EbpfError};
 use seaway_common::{FEED_BYTES, FeedConfig};
 
 use crate::object;
-use crate::programs::{self, Programs};
+use crate::programs::{self, Programs, TC};
 use crate::raw::Raw;
 
 /// Room for what a program may add in front of a packet.
 const HEADROOM: usize = 256;
+const ETHERNET_LEN: usize = 14;
+
+/// `enum xdp_action`.
+const XDP_ABORTED: u32 = 0;
+const XDP_DROP: u32 = 1;
+const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
+
+/// What programs in the network stack return.
+const TC_ACT_SHOT: u32 = 2;
+const TC_ACT_REDIRECT: u32 = 7;
+
+/// What becomes of a packet at an interface's ingress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The node's stack gets it.
+    Passed,
+    /// It ends.
+    Dropped,
+    /// A program sends it out by an interface: on its way, or back as an answer.
+    Sent,
+}
 
 /// What became of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// `enum xdp_action`: 1 is drop, 2 is pass.
-    pub action: u32,
+    /// Where it went.
+    pub fate: Fate,
+    /// Whether XDP settled it, or left it to the program after it.
+    pub early: bool,
     /// The packet afterwards.
     pub packet: Vec<u8>,
 }
@@ -28,18 +52,42 @@ pub struct Outcome {
 #[error("test run")]
 pub struct Error(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// Runs the load balancer once on `packet`.
+/// Runs a packet through the programs of an interface's ingress, as the kernel does: XDP, and the
+/// one in the network stack if that lets it pass. Routes are those of the caller's network namespace.
 ///
 /// # Errors
 /// [`Error`] with the kernel's answer: it refuses packets shorter than an Ethernet header.
 pub fn run_once(programs: &mut Programs, packet: &[u8]) -> Result<Outcome, Error> {
+    let (action, packet) = test(programs.xdp().map_err(wrap)?, packet)?;
+    let early = |fate, packet| Ok(Outcome { fate, early: true, packet });
+    match action {
+        XDP_DROP | XDP_ABORTED => return early(Fate::Dropped, packet),
+        XDP_TX | XDP_REDIRECT => return early(Fate::Sent, packet),
+        // The stack has no packets without a network header.
+        _ if packet.len() <= ETHERNET_LEN => return early(Fate::Passed, packet),
+        _ => {}
+    }
+    let (action, packet) = test(programs.classifier(TC[0]).map_err(wrap)?, &packet)?;
+    let fate = match action {
+        TC_ACT_SHOT => Fate::Dropped,
+        TC_ACT_REDIRECT => Fate::Sent,
+        _ => Fate::Passed,
+    };
+    Ok(Outcome { fate, early: false, packet })
+}
+
+/// One run of one program: what it returns, and the packet afterwards.
+fn test<P>(program: &P, packet: &[u8]) -> Result<(u32, Vec<u8>), Error>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+{
     let mut out = vec![0; packet.len() + HEADROOM];
     let mut options = TestRunOptions::new();
     options.data_in = Some(packet);
     options.data_out = Some(&mut out);
-    let result = programs.xdp().map_err(wrap)?.test_run(options).map_err(wrap)?;
+    let result = program.test_run(options).map_err(wrap)?;
     out.truncate(result.data_size_out as usize);
-    Ok(Outcome { action: result.return_value, packet: out })
+    Ok((result.return_value, out))
 }
 
 /// The packet feeder, in front of the program under test.

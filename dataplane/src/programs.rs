@@ -8,6 +8,7 @@ use aya::programs::{CgroupSock, CgroupSockAddr, Program, ProgramError, SchedClas
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use seaway_common::{ABI_VERSION, Capacities, MapName};
 
+use crate::devices::Devices;
 use crate::kernel_maps::KernelMaps;
 use crate::probe::Probe;
 use crate::{maps, object};
@@ -118,6 +119,14 @@ impl Programs {
             found => return Err(Error::Layout { found }),
         }
         Ok(maps)
+    }
+
+    /// The map of interfaces.
+    ///
+    /// # Errors
+    /// [`Error::Map`]
+    pub fn devices(&self) -> Result<Devices, Error> {
+        Ok(Devices::new(self.map(MapName::Devices)?)?)
     }
 
     /// The XDP program.

@@ -25,6 +25,7 @@ mod link;
 pub mod load;
 mod mount;
 mod namespace;
+mod neighbour;
 mod netlink;
 mod node;
 pub mod probe;

@@ -19,6 +19,8 @@ pub struct Frame {
     pub payload: Vec<u8>,
     /// IPv4 options, up to 40 bytes in words of four.
     pub options: Vec<u8>,
+    /// Time to live, or hop limit.
+    pub hops: u8,
 }
 
 /// UDP, or TCP with these flags.
@@ -46,7 +48,7 @@ pub const L3: usize = 14;
 impl Frame {
     /// A frame without options and with a few bytes of payload.
     pub fn new(src: SocketAddr, dst: SocketAddr, kind: Kind) -> Self {
-        Self { src, dst, kind, payload: b"payload".to_vec(), options: Vec::new() }
+        Self { src, dst, kind, payload: b"payload".to_vec(), options: Vec::new(), hops: 64 }
     }
 
     /// The same frame to another destination.
@@ -59,6 +61,12 @@ impl Frame {
     #[must_use]
     pub fn reply(&self, kind: Kind) -> Self {
         Self { src: self.dst, dst: self.src, kind, ..self.clone() }
+    }
+
+    /// The same frame one hop further.
+    #[must_use]
+    pub fn forwarded(&self) -> Self {
+        Self { hops: self.hops - 1, ..self.clone() }
     }
 
     /// Offset of the transport header.
@@ -105,7 +113,7 @@ impl Frame {
         match (self.src.ip(), self.dst.ip()) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 let mut header =
-                    Ipv4Header::new(payload_len, 64, protocol.into(), src.octets(), dst.octets())
+                    Ipv4Header::new(payload_len, self.hops, protocol.into(), src.octets(), dst.octets())
                         .expect("a short payload");
                 header.options = Ipv4Options::try_from(&*self.options).expect("words of options");
                 IpHeaders::Ipv4(header, Default::default())
@@ -114,7 +122,7 @@ impl Frame {
                 let header = Ipv6Header {
                     payload_length: payload_len,
                     next_header: protocol.into(),
-                    hop_limit: 64,
+                    hop_limit: self.hops,
                     source: src.octets(),
                     destination: dst.octets(),
                     ..Ipv6Header::default()

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use seaway_common::{BACKEND_SERVING, BackendValue, Be16, Reason, ServiceKey, ServiceValue, Slice, proto};
+use seaway_common::{BACKEND_SERVING, BackendValue, Be16, Config, Reason, ServiceKey, ServiceValue, Slice, proto};
 use seaway_dataplane::Maps;
 use seaway_ebpf::{Verdict, translate};
 use seaway_harness::{MemoryFlows, MemoryMaps, MemoryTables};
@@ -70,6 +70,7 @@ pub fn services(backends: usize) -> Vec<Virtual> {
 /// # Panics
 /// When a map refuses.
 pub fn install(maps: &mut impl Maps, services: &[Virtual]) {
+    maps.put_config(&Config::new()).expect("a configuration");
     let mut id = 1;
     let mut offset = 0;
     for (service, Virtual { vip, proto, backends }) in (0u32..).zip(services) {
@@ -110,7 +111,8 @@ impl Site {
         translate(packet, &self.tables, &self.v4, &self.v6, seaway_ebpf::Stage::Ingress)
     }
 
-    /// Sends a frame and checks that it becomes `expected`, checksums included.
+    /// Sends a frame and checks that it becomes `expected`, checksums included, and goes on to the
+    /// node's stack.
     ///
     /// # Panics
     /// When it does not.
@@ -119,6 +121,18 @@ impl Site {
         let mut packet = frame.bytes();
         assert_eq!(self.send(&mut packet), Ok(Verdict::Translated), "{frame:?}");
         assert_eq!(packet, expected.bytes(), "{frame:?} did not become {expected:?}");
+    }
+
+    /// Sends a frame and checks that it is transmitted as `expected`, with one hop less to live and by
+    /// the only interface of packets in memory.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn check_sent(&self, frame: &Frame, expected: &Frame) {
+        let mut packet = frame.bytes();
+        assert_eq!(self.send(&mut packet), Ok(Verdict::Transmit(1)), "{frame:?}");
+        assert_eq!(packet, expected.forwarded().bytes(), "{frame:?} did not become {expected:?}");
     }
 
     /// Sends bytes and checks that none changes.

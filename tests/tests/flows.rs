@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use seaway_common::{FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, Reason};
+use seaway_common::{Config, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_TRANSMIT, FLOW_XDP_HOP, Reason};
+use seaway_dataplane::Maps;
 use seaway_ebpf::Verdict;
 use seaway_harness::{MemoryFlows, MemoryTables};
 use seaway_tests::{
@@ -18,14 +19,15 @@ fn state_bits_follow_the_flow() {
         || site.v4.all().values().map(|value| value.state).collect::<std::collections::BTreeSet<_>>();
     let send = |frame: &Frame| site.send(&mut frame.bytes()).unwrap();
     send(&open);
-    assert_eq!(states(), [0, FLOW_FORWARD].into());
+    assert_eq!(states(), [FLOW_TRANSMIT, FLOW_FORWARD].into());
     send(&open.to(backend).reply(Kind::SynAck));
-    assert_eq!(states(), [FLOW_ESTABLISHED, FLOW_ESTABLISHED | FLOW_FORWARD].into());
+    let back = FLOW_TRANSMIT | FLOW_XDP_HOP;
+    assert_eq!(states(), [FLOW_ESTABLISHED | back, FLOW_ESTABLISHED | FLOW_FORWARD].into());
     send(&Frame { kind: Kind::Fin, ..open.clone() });
     let ending = FLOW_ESTABLISHED | FLOW_CLOSING;
-    assert_eq!(states(), [ending, ending | FLOW_FORWARD].into());
+    assert_eq!(states(), [ending | back, ending | FLOW_FORWARD].into());
     send(&Frame { kind: Kind::Ack, ..open });
-    assert_eq!(states(), [ending, ending | FLOW_FORWARD].into());
+    assert_eq!(states(), [ending | back, ending | FLOW_FORWARD].into());
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn late_packet_of_a_replaced_flow_leaves_the_new_one_alone() {
     site.check(&open, &open.to(new));
     site.tables.pass(2 * MemoryTables::TICKS_PER_S);
     let late = open.to(old).reply(Kind::Fin);
-    site.check(&late, &open.reply(Kind::Fin));
+    site.check_sent(&late, &open.reply(Kind::Fin));
     let next = Frame { kind: Kind::Ack, ..open.clone() };
     site.check(&next, &next.to(new));
     let of_new = site.v4.all().into_values().filter(|value| value.backend == 2);
@@ -93,18 +95,18 @@ fn lost_half_of_a_pair_is_made_again() {
         let there = Frame { kind: Kind::Ack, ..open.clone() };
         let back = open.to(backend).reply(Kind::Ack);
         site.check(&open, &open.to(backend));
-        site.check(&back, &open.reply(Kind::Ack));
+        site.check_sent(&back, &open.reply(Kind::Ack));
         let before = site.v4.all();
         let is_lost = |state: u16| (state & FLOW_FORWARD != 0) == lost_is_forward;
         let lost = *before.iter().find(|(_, value)| is_lost(value.state)).unwrap().0;
         site.v4.evict(&lost).unwrap();
         site.tables.pass(MemoryTables::TICKS_PER_S + 1);
         if lost_is_forward {
-            site.check(&back, &open.reply(Kind::Ack));
+            site.check_sent(&back, &open.reply(Kind::Ack));
             site.check(&there, &there.to(backend));
         } else {
             site.check(&there, &there.to(backend));
-            site.check(&back, &open.reply(Kind::Ack));
+            site.check_sent(&back, &open.reply(Kind::Ack));
         }
         let after = site.v4.all();
         assert!(after.keys().eq(before.keys()));
@@ -114,40 +116,50 @@ fn lost_half_of_a_pair_is_made_again() {
     }
 }
 
-#[test]
-fn two_services_with_one_backend_do_not_mix_the_flows_of_one_client_port() {
-    let backends = ["10.1.1.111:80", "10.1.1.112:80"].map(addr);
-    let mut all = services(2);
-    all.truncate(1);
-    let second = addr("10.96.0.81:8080");
-    all.push(Virtual { vip: second, ..all[0].clone() });
-    let site = Site::new(&all);
-    let one = Frame::new(addr(CLIENT[0]), addr(VIP[0]), Kind::Syn);
-    let two = one.to(second);
-    site.check(&one, &one.to(backends[0]));
-    // The backend is taken for this client port, twice; the third choice is free.
-    site.tables.set_randoms([0, 0, u32::MAX]);
-    site.check(&two, &two.to(backends[1]));
-    for (frame, backend) in [(&one, backends[0]), (&two, backends[1])] {
-        site.check(&frame.to(backend).reply(Kind::SynAck), &frame.reply(Kind::SynAck));
-    }
-}
-
-#[test]
-fn flow_without_a_free_backend_is_refused() {
+/// A second service in front of the first one's backend, and a client's SYN to each.
+fn two_services_with_one_backend() -> (Site, [Frame; 2]) {
     let mut all = services(1);
     all.truncate(1);
     let second = addr("10.96.0.81:8080");
     all.push(Virtual { vip: second, ..all[0].clone() });
-    let site = Site::new(&all);
     let one = Frame::new(addr(CLIENT[0]), addr(VIP[0]), Kind::Syn);
+    let two = one.to(second);
+    (Site::new(&all), [one, two])
+}
+
+/// The reply's tuple of the second flow would be that of the first: it gets another source port.
+#[test]
+fn two_services_with_one_backend_serve_one_client_port_at_once() {
+    let (site, [one, two]) = two_services_with_one_backend();
     let backend = addr("10.1.1.111:80");
     site.check(&one, &one.to(backend));
-    site.check_untouched(&one.to(second).bytes(), Err(Reason::PortsExhausted));
-    site.check(&one.to(backend).reply(Kind::SynAck), &one.reply(Kind::SynAck));
+    let mut packet = two.bytes();
+    assert_eq!(site.send(&mut packet), Ok(Verdict::Translated));
+    let port = u16::from_be_bytes([packet[34], packet[35]]);
+    assert_ne!(port, two.src.port());
+    let moved = Frame { src: (two.src.ip(), port).into(), ..two.clone() }.to(backend);
+    assert_eq!(packet, moved.bytes());
+    site.check_sent(&one.to(backend).reply(Kind::SynAck), &one.reply(Kind::SynAck));
+    site.check_sent(&moved.reply(Kind::SynAck), &two.reply(Kind::SynAck));
+    let next = Frame { kind: Kind::Ack, ..two };
+    site.check(&next, &Frame { kind: Kind::Ack, ..moved });
+}
+
+#[test]
+fn flow_without_a_free_port_is_refused_until_one_is_free() {
+    let (site, [one, two]) = two_services_with_one_backend();
+    let backend = addr("10.1.1.111:80");
+    // One port to try, beside the client's own.
+    let mut maps = site.tables.maps().clone();
+    maps.put_config(&Config { snat_first: 20_000, snat_last: 20_000, ..Config::new() }).unwrap();
+    let site = Site { tables: MemoryTables::new(maps), ..site };
+    let third = Frame { src: (one.src.ip(), 20_000).into(), ..one.clone() };
+    site.check(&one, &one.to(backend));
+    site.check(&third, &third.to(backend));
+    site.check_untouched(&two.bytes(), Err(Reason::PortsExhausted));
     let end = Frame { kind: Kind::Rst, ..one.clone() };
     site.check(&end, &end.to(backend));
-    site.check(&one.to(second), &one.to(backend));
+    site.check(&two, &two.to(backend));
 }
 
 #[test]

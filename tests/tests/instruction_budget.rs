@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, env, fs, path::Path};
 use aya::programs::ProgramInfo;
 use seaway_dataplane::{
     probe::Probe,
-    programs::{Programs, SOCKET_HOOKS, SocketHook, XDP_LB},
+    programs::{Programs, SOCKET_HOOKS, SocketHook, TC, XDP_LB},
 };
 use seaway_harness::{MemoryMaps, privileged, skip, test_name};
 
@@ -22,6 +22,9 @@ fn count(info: &ProgramInfo) -> Option<u32> {
 fn counts() -> BTreeMap<String, Option<u32>> {
     let mut programs = Programs::load(&Probe::run().unwrap(), &MemoryMaps::CAPACITIES, None).unwrap();
     let mut counts = BTreeMap::from([(XDP_LB.to_owned(), count(&programs.xdp().unwrap().info().unwrap()))]);
+    for name in TC {
+        counts.insert(name.to_owned(), count(&programs.classifier(name).unwrap().info().unwrap()));
+    }
     for name in SOCKET_HOOKS {
         let info = match programs.socket_hook(name).unwrap() {
             SocketHook::Address(program) => program.info(),

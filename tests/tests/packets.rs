@@ -6,9 +6,15 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
-use seaway_common::{Action, FlowKey, FlowValue, proto};
-use seaway_dataplane::{feeder, kernel_maps::KernelMaps, probe::Probe, programs::Programs};
-use seaway_harness::{MemoryMaps, bless, privileged};
+use seaway_common::{Action, FLOW_XDP_HOP, FlowKey, FlowValue, Hop, proto};
+use seaway_dataplane::{
+    feeder::{self, Fate},
+    kernel_maps::KernelMaps,
+    probe::Probe,
+    programs::Programs,
+};
+use seaway_ebpf::{Answer, Verdict, answer};
+use seaway_harness::{MemoryMaps, WayOut, bless, privileged};
 use seaway_tests::{
     fixtures::fixtures,
     frame::{Frame, Kind},
@@ -17,42 +23,61 @@ use seaway_tests::{
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/packets.txt");
 
-/// `enum xdp_action`.
-const DROP: u32 = 1;
-const PASS: u32 = 2;
-
-/// What becomes of a packet: the action, and the packet afterwards.
+/// What becomes of a packet: where it goes, and its bytes afterwards.
 trait Balancer {
-    fn run(&mut self, packet: &[u8]) -> (u32, Vec<u8>);
+    fn run(&mut self, packet: &[u8]) -> (Fate, Vec<u8>);
 }
 
 /// The programs in the kernel, with user space's side of the maps.
 struct Kernel {
     programs: Programs,
     maps: KernelMaps,
+    way_out: WayOut,
+    /// Packets that XDP sent on by itself.
+    early: usize,
 }
 
 impl Kernel {
-    fn new(services: &[Virtual]) -> Self {
+    /// `transmit`: whether the way out takes packets from XDP; the network stack sends them else.
+    fn new(services: &[Virtual], transmit: bool) -> Self {
         let programs = Programs::load(&Probe::run().unwrap(), &MemoryMaps::CAPACITIES, None).unwrap();
         let mut maps = programs.maps().unwrap();
         install(&mut maps, services);
-        Self { programs, maps }
+        let way_out = WayOut::new().unwrap();
+        let left_out = programs.devices().unwrap().follow(&way_out.links(transmit).unwrap()).unwrap();
+        assert_eq!(left_out, 0);
+        Self { programs, maps, way_out, early: 0 }
     }
 }
 
 impl Balancer for Kernel {
-    fn run(&mut self, packet: &[u8]) -> (u32, Vec<u8>) {
-        let outcome = feeder::run_once(&mut self.programs, packet).unwrap();
-        (outcome.action, outcome.packet)
+    fn run(&mut self, packet: &[u8]) -> (Fate, Vec<u8>) {
+        let Self { programs, way_out, .. } = self;
+        let outcome = way_out.namespace.run(|| feeder::run_once(programs, packet)).unwrap().unwrap();
+        self.early += usize::from(outcome.early && outcome.fate == Fate::Sent);
+        (outcome.fate, outcome.packet)
     }
 }
 
 impl Balancer for Site {
-    fn run(&mut self, packet: &[u8]) -> (u32, Vec<u8>) {
+    fn run(&mut self, packet: &[u8]) -> (Fate, Vec<u8>) {
         let mut packet = packet.to_vec();
-        let drops = self.send(&mut packet).is_err_and(|reason| reason.action() != Action::Pass);
-        (if drops { DROP } else { PASS }, packet)
+        let answered = |packet: &mut Vec<u8>, what, mtu| match answer(packet, what, mtu) {
+            Ok(()) => Fate::Sent,
+            Err(_) => Fate::Dropped,
+        };
+        let fate = match self.send(&mut packet) {
+            Ok(Verdict::NotOurs | Verdict::Translated) => Fate::Passed,
+            Ok(Verdict::Transmit(_) | Verdict::Resolve(_)) => Fate::Sent,
+            Ok(Verdict::TooBig(mtu)) => answered(&mut packet, Answer::TooBig, mtu),
+            Ok(Verdict::Echo) => answered(&mut packet, Answer::Echo, 0),
+            Err(reason) => match reason.action() {
+                Action::Pass => Fate::Passed,
+                Action::Drop => Fate::Dropped,
+                Action::Refuse => answered(&mut packet, Answer::Refused, 0),
+            },
+        };
+        (fate, packet)
     }
 }
 
@@ -60,15 +85,15 @@ impl Balancer for Site {
 fn table(balancer: &mut impl Balancer) -> String {
     let mut text = String::new();
     for (name, packet) in fixtures() {
-        let (action, after) = balancer.run(&packet);
-        let action = match action {
-            DROP => "drop",
-            PASS if after == packet => "pass",
-            PASS => "translate",
-            _ => "?",
+        let (fate, after) = balancer.run(&packet);
+        let word = match fate {
+            Fate::Dropped => "drop",
+            Fate::Passed if after == packet => "pass",
+            Fate::Passed => "translate",
+            Fate::Sent => "send",
         };
-        writeln!(text, "{name}: {action}").unwrap();
-        if after != packet {
+        writeln!(text, "{name}: {word}").unwrap();
+        if after != packet && fate != Fate::Dropped {
             let hex =
                 |bytes: &[u8]| bytes.iter().take(80).map(|byte| format!("{byte:02x}")).collect::<String>();
             writeln!(text, "  {}\n  {}", hex(&packet), hex(&after)).unwrap();
@@ -82,11 +107,16 @@ fn packets_come_out_as_written_on_the_host() {
     bless(Path::new(GOLDEN), &table(&mut Site::new(&services(1))));
 }
 
+/// By XDP, and where the way out takes nothing from it, by the program behind it.
 #[test]
 fn packets_come_out_as_written_in_the_kernel() {
     privileged!();
     let expected = std::fs::read_to_string(GOLDEN).unwrap();
-    assert_eq!(table(&mut Kernel::new(&services(1))), expected);
+    for transmit in [true, false] {
+        let mut kernel = Kernel::new(&services(1), transmit);
+        assert_eq!(table(&mut kernel), expected, "XDP transmits: {transmit}");
+        assert_eq!(kernel.early > 0, transmit, "{} packets sent by XDP", kernel.early);
+    }
 }
 
 /// Services with one backend each, so that no choice is left to chance; two share theirs.
@@ -136,9 +166,16 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Flows without the time of their last packet.
+/// Flows without what differs from kernel to kernel: the time of their last packet, and their way.
 fn timeless(flows: impl IntoIterator<Item = (FlowKey, FlowValue)>) -> BTreeMap<FlowKey, FlowValue> {
-    flows.into_iter().map(|(key, value)| (key, FlowValue { last_seen: 0, ..value })).collect()
+    let bare = |value: FlowValue| FlowValue {
+        last_seen: 0,
+        hop: Hop::default(),
+        mtu: 0,
+        state: value.state & !FLOW_XDP_HOP,
+        ..value
+    };
+    flows.into_iter().map(|(key, value)| (key, bare(value))).collect()
 }
 
 /// The compiled programs do what the host's logic does: the same bytes, actions and flows.
@@ -146,8 +183,8 @@ fn timeless(flows: impl IntoIterator<Item = (FlowKey, FlowValue)>) -> BTreeMap<F
 fn kernel_and_host_agree_on_packets_at_random() {
     privileged!();
     let config = ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() };
-    let compare = |packets: Vec<Vec<u8>>| {
-        let (mut kernel, mut host) = (Kernel::new(&forced()), Site::new(&forced()));
+    let compare = |(packets, transmit): (Vec<Vec<u8>>, bool)| {
+        let (mut kernel, mut host) = (Kernel::new(&forced(), transmit), Site::new(&forced()));
         for packet in packets {
             prop_assert_eq!(kernel.run(&packet), host.run(&packet), "{:02x?}", packet);
         }
@@ -155,5 +192,5 @@ fn kernel_and_host_agree_on_packets_at_random() {
         prop_assert_eq!(flows, timeless(host.v4.all().into_iter().chain(host.v6.all())));
         Ok(())
     };
-    TestRunner::new(config).run(&vec(packet(), 1..80), compare).unwrap();
+    TestRunner::new(config).run(&(vec(packet(), 1..80), any::<bool>()), compare).unwrap();
 }

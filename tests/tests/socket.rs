@@ -16,7 +16,7 @@ fn connect_goes_to_a_backend_and_getpeername_shows_the_service() {
     for (vip, backends) in VIP.iter().zip(BACKENDS) {
         for (proto, cookie) in [(proto::TCP, 1), (proto::UDP, 2)] {
             for (random, backend) in [(0, backends[0]), (u32::MAX, backends[2])] {
-                tables.set_randoms([random]);
+                tables.set_randoms([0, random]);
                 let mut call = Call::new(cookie, proto, addr(vip));
                 assert_eq!(connect(&mut call, &tables), Ok(()));
                 assert_eq!(call.to(), addr(backend));
@@ -81,7 +81,7 @@ fn hole_behind_a_service_refuses() {
 fn datagrams_stay_with_their_backend_across_updates_that_do_not_concern_it() {
     let tables = Site::new(&services(3)).tables;
     let (vip, key) = (addr(VIP[0]), key_of(addr(VIP[0]), proto::UDP));
-    tables.set_randoms([u32::MAX]);
+    tables.set_randoms([0, u32::MAX]);
     let backend = addr(BACKENDS[0][2]);
     assert_eq!([send(&tables, vip), send(&tables, vip)], [backend; 2]);
     assert_eq!(shown(&tables, COOKIE, backend), vip);
@@ -96,7 +96,7 @@ fn datagrams_move_when_their_backend_leaves() {
     let key = key_of(vip, proto::UDP);
     let start = || {
         let tables = Site::new(&services(3)).tables;
-        tables.set_randoms([u32::MAX]);
+        tables.set_randoms([0, u32::MAX]);
         assert_eq!(send(&tables, vip), addr(BACKENDS[0][2]));
         tables
     };

@@ -15,7 +15,7 @@ fn new_flow_goes_to_a_backend_and_its_replies_come_from_the_service() {
     for (frame, backend, _) in openings() {
         site.check(&frame, &frame.to(backend));
         let answer = if frame.kind == Kind::Syn { Kind::SynAck } else { Kind::Datagram };
-        site.check(&frame.to(backend).reply(answer), &frame.reply(answer));
+        site.check_sent(&frame.to(backend).reply(answer), &frame.reply(answer));
         let next = Frame { kind: if frame.kind == Kind::Syn { Kind::Ack } else { Kind::Datagram }, ..frame };
         site.check(&next, &next.to(backend));
     }

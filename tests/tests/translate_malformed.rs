@@ -4,6 +4,7 @@
 
 use seaway_common::{Action, Reason};
 use seaway_ebpf::Verdict;
+use seaway_harness::MemoryTables;
 use seaway_tests::{
     frame::{Frame, Kind, L3},
     site::{CLIENT, Site, VIP, addr, openings, services},
@@ -80,15 +81,53 @@ fn length_beyond_the_packet_is_truncated() {
     }
 }
 
+/// IPv4: more fragments; an offset; both.
+const FRAGMENT_BITS: [[u8; 2]; 3] = [[0x20, 0], [0, 2], [0x20, 2]];
+
 #[test]
-fn fragments_go_to_the_kernel() {
+fn fragment_whose_first_was_not_seen_goes_to_the_kernel() {
     for kind in [Kind::Syn, Kind::Datagram] {
-        // More fragments; an offset; both. "Don't fragment" is none.
-        for bits in [[0x20, 0], [0, 1], [0x3f, 0xff]] {
-            check(0, kind, |bytes| bytes[L3 + 6..L3 + 8].copy_from_slice(&bits), Err(Reason::Fragment));
+        for bits in &FRAGMENT_BITS[1..] {
+            check(0, kind, |bytes| bytes[L3 + 6..L3 + 8].copy_from_slice(bits), Err(Reason::Fragment));
         }
     }
     assert_eq!(Reason::Fragment.action(), Action::Pass);
+}
+
+#[test]
+fn fragments_follow_their_first_one() {
+    let site = Site::new(&services(3));
+    site.tables.set_randoms([u32::MAX]);
+    let (frame, _, _) = openings().swap_remove(1);
+    let backend = addr("10.1.1.114:80");
+    let part = |frame: &Frame, bits: [u8; 2]| {
+        let mut bytes = frame.bytes();
+        // Its sums do not cover the bits; the header's does.
+        bytes[L3 + 6..L3 + 8].copy_from_slice(&bits);
+        bytes[L3 + 10..L3 + 12].fill(0);
+        let words = bytes[L3..L3 + 20].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+        let sum: u32 = words.sum();
+        let folded = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+        bytes[L3 + 10..L3 + 12].copy_from_slice(&folded.to_be_bytes());
+        bytes
+    };
+    let mut first = part(&frame, FRAGMENT_BITS[0]);
+    assert_eq!(site.send(&mut first), Ok(Verdict::Translated));
+    assert_eq!(first, part(&frame.to(backend), FRAGMENT_BITS[0]));
+    for bits in &FRAGMENT_BITS[1..] {
+        let mut later = part(&frame, *bits);
+        let before = later.clone();
+        assert_eq!(site.send(&mut later), Ok(Verdict::Translated));
+        // Without ports: only the network header changes.
+        assert_eq!(later[..L3 + 20], part(&frame.to(backend), *bits)[..L3 + 20]);
+        assert_eq!(later[L3 + 20..], before[L3 + 20..]);
+    }
+    site.tables.pass(31 * MemoryTables::TICKS_PER_S);
+    site.check_untouched(&part(&frame, FRAGMENT_BITS[1]), Err(Reason::Fragment));
+}
+
+#[test]
+fn packet_that_must_not_be_fragmented_is_none() {
     let site = Site::new(&services(1));
     let (frame, ..) = openings().swap_remove(0);
     let mut packet = frame.bytes();
@@ -98,11 +137,13 @@ fn fragments_go_to_the_kernel() {
 
 #[test]
 fn other_protocols_are_not_ours() {
-    let not_ours = Ok(Verdict::NotOurs);
+    let (not_ours, bad) = (Ok(Verdict::NotOurs), Err(Reason::BadHeader));
     for kind in [Kind::Syn, Kind::Datagram] {
-        for protocol in [0, 1, 4, 41, 47, 50, 132, 255] {
+        for protocol in [0, 1, 4, 41, 47, 50, 255] {
             check(0, kind, |bytes| bytes[L3 + 9] = protocol, not_ours);
         }
+        // SCTP of which no chunk is left.
+        check(0, kind, |bytes| bytes[L3 + 9] = 132, if kind == Kind::Syn { not_ours } else { bad });
         // Extension headers: hop-by-hop, routing, fragment, destination options; then ICMP, none.
         for next in [0, 43, 44, 60, 58, 59] {
             check(1, kind, |bytes| bytes[L3 + 6] = next, not_ours);
@@ -122,7 +163,7 @@ fn ipv4_options_of_every_length_are_kept() {
             let frame = Frame { options: vec![1; 4 * words], ..frame };
             site.check(&frame, &frame.to(backend));
             let answer = if frame.kind == Kind::Syn { Kind::SynAck } else { Kind::Datagram };
-            site.check(&frame.to(backend).reply(answer), &frame.reply(answer));
+            site.check_sent(&frame.to(backend).reply(answer), &frame.reply(answer));
         }
     }
 }

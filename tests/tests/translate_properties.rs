@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use proptest::{collection::vec, prelude::*};
-use seaway_common::proto;
+use seaway_common::{Addr, proto};
 use seaway_ebpf::Verdict;
 use seaway_tests::{
     frame::{Frame, Kind},
@@ -30,7 +30,9 @@ fn socket(v4: bool) -> impl Strategy<Value = SocketAddr> {
 /// A client, a service and a backend that all differ.
 fn sockets() -> impl Strategy<Value = [SocketAddr; 3]> {
     let three = any::<bool>().prop_flat_map(|v4| [socket(v4), socket(v4), socket(v4)]);
-    three.prop_filter("all differ", |[a, b, c]| a.ip() != b.ip() && b.ip() != c.ip() && a.ip() != c.ip())
+    three
+        .prop_filter("all differ", |[a, b, c]| a.ip() != b.ip() && b.ip() != c.ip() && a.ip() != c.ip())
+        .prop_filter("a client's address", |[client, ..]| Addr::from(client.ip()).is_unicast())
 }
 
 fn payload() -> impl Strategy<Value = Vec<u8>> {
@@ -51,10 +53,10 @@ proptest! {
         let site = Site::new(&[Virtual { vip, proto, backends: vec![backend] }]);
         let [open, answer] = if udp { [Kind::Datagram; 2] } else { [Kind::Syn, Kind::SynAck] };
         let options = if client.is_ipv4() { vec![1; 4 * words] } else { vec![] };
-        let open = Frame { src: client, dst: vip, kind: open, payload: there, options };
+        let open = Frame { src: client, dst: vip, kind: open, payload: there, options, hops: 64 };
         site.check(&open, &open.to(backend));
         let answer = Frame { payload: back, ..open.reply(answer) };
-        site.check(&Frame { src: backend, ..answer.clone() }, &answer);
+        site.check_sent(&Frame { src: backend, ..answer.clone() }, &answer);
         prop_assert_eq!(site.flows(), 2);
     }
 
@@ -68,7 +70,7 @@ proptest! {
             packet[14] = packet[14] & 0xf | if v4 { 0x40 } else { 0x60 };
         }
         let before = packet.clone();
-        if site.send(&mut packet) != Ok(Verdict::Translated) {
+        if !matches!(site.send(&mut packet), Ok(Verdict::Translated | Verdict::Transmit(_))) {
             prop_assert_eq!(packet, before);
         }
     }
@@ -89,7 +91,7 @@ proptest! {
         }
         packet.truncate(cut.max(1));
         let before = packet.clone();
-        if site.send(&mut packet) != Ok(Verdict::Translated) {
+        if !matches!(site.send(&mut packet), Ok(Verdict::Translated | Verdict::Transmit(_))) {
             prop_assert_eq!(packet, before);
         }
     }

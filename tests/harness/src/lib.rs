@@ -16,6 +16,7 @@ mod memory_tables;
 mod privilege;
 mod script;
 mod wait;
+mod way_out;
 
 pub use agent::{Agent, AgentSetup};
 pub use api_server::{ApiBehaviour, ApiFault, ApiServer};
@@ -28,6 +29,7 @@ pub use memory_tables::MemoryTables;
 pub use privilege::{require_root, skip, test_name};
 pub use script::{Script, bless};
 pub use wait::{wait_for, wait_for_some};
+pub use way_out::WayOut;
 
 /// Returns from the test, counted as skipped, where it cannot run; see [`require_root`].
 #[macro_export]

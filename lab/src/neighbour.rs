@@ -1,0 +1,18 @@
+//! Neighbours that need not be asked for.
+
+use std::net::IpAddr;
+
+use crate::{Error, Namespace, netlink};
+
+impl Namespace {
+    /// Says once and for all which hardware address an address on a link has.
+    ///
+    /// # Errors
+    /// When there is no such link.
+    pub fn add_neighbour(&self, link: &str, address: IpAddr, mac: [u8; 6]) -> Result<(), Error> {
+        netlink::with(self, &format!("add the neighbour {address}"), async |handle| {
+            let index = netlink::link_index(&handle, link).await?;
+            handle.neighbours().add(index, address).link_layer_address(&mac).execute().await
+        })
+    }
+}
