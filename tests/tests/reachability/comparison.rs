@@ -14,12 +14,20 @@ pub(crate) enum Verdict {
     Recorded,
     /// Better: the same as what is wanted instead.
     Wanted,
+    /// Another outcome on purpose.
+    Different,
     /// Neither; what is not as recorded, a line each.
     Neither(Vec<String>),
 }
 
-/// Compares. `picked`: all backends seen in this run by the probes with this probe's `pick`.
-pub(crate) fn compare(probe: &Probe, seen: &Observation, picked: &BTreeSet<String>) -> Verdict {
+/// Compares. `picked`: all backends seen in this run by the probes with this probe's `pick`;
+/// `different`: another outcome that is right too.
+pub(crate) fn compare(
+    probe: &Probe,
+    seen: &Observation,
+    picked: &BTreeSet<String>,
+    different: Option<&str>,
+) -> Verdict {
     let mismatches = mismatches(&probe.observed, probe, seen, picked);
     if mismatches.is_empty() {
         return Verdict::Recorded;
@@ -27,6 +35,9 @@ pub(crate) fn compare(probe: &Probe, seen: &Observation, picked: &BTreeSet<Strin
     let wanted = probe.wanted.as_ref();
     if wanted.is_some_and(|wanted| self::mismatches(wanted, probe, seen, picked).is_empty()) {
         return Verdict::Wanted;
+    }
+    if different.is_some_and(|outcome| seen.outcome() == outcome) {
+        return Verdict::Different;
     }
     Verdict::Neither(mismatches)
 }
@@ -102,7 +113,7 @@ mod tests {
         for outcome in attempts {
             seen.add(outcome, VIP.parse().unwrap(), None);
         }
-        assert_eq!(compare(&probe, &seen, &seen.backends), *expected, "{text} {attempts:?}");
+        assert_eq!(compare(&probe, &seen, &seen.backends, None), *expected, "{text} {attempts:?}");
     }
 
     fn neither(mismatch: &str) -> Verdict {

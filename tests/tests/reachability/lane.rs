@@ -25,8 +25,10 @@ const RUNS: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Replayed<'c> {
     pub(crate) case: &'c Case,
-    /// What is not as recorded, a line per probe; empty if every run matched.
+    /// What is wrong, a line per probe; empty if every run matched.
     pub(crate) problems: Vec<String>,
+    /// Another outcome than the recorded one was seen, on purpose.
+    pub(crate) differs: bool,
     pub(crate) took: Duration,
 }
 
@@ -85,7 +87,8 @@ fn replay_case<'c>(site: &Site, case: &'c Case) -> Replayed<'c> {
         }
         first = Some(results);
     }
-    Replayed { case, problems, took: started.elapsed() }
+    let differs = first.iter().flatten().any(|probed| probed.verdict == Verdict::Different);
+    Replayed { case, problems, differs, took: started.elapsed() }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

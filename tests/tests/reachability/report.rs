@@ -1,4 +1,4 @@
-//! What is printed: a row per group, and a line per probe that did not match.
+//! What is printed: a row per group, and a line per case that differs and per probe that did not match.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    expectations::{different, required},
+    expectations::different,
     lane::Replayed,
 };
 
@@ -35,15 +35,10 @@ impl<'c> Report<'c> {
         io::stdout().write_all(self.text().as_bytes()).ok();
     }
 
-    /// A line per case that has to pass and did not.
-    pub(crate) fn broken_requirements(&self) -> Vec<String> {
-        let failed = self.replayed.iter().filter(|replayed| failed(replayed));
-        let broken = failed.filter_map(|replayed| {
-            let Replayed { case, problems, .. } = replayed;
-            let needs = required(case.group())?.needs;
-            Some(format!("{} has to pass ({needs}): {}", case.id, problems.join(" | ")))
-        });
-        broken.collect()
+    /// A line per case that is neither as recorded nor better.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let failed = self.replayed.iter().filter(|replayed| !replayed.problems.is_empty());
+        failed.map(|Replayed { case, problems, .. }| format!("{}: {}", case.id, problems.join(" | "))).collect()
     }
 
     fn text(&self) -> String {
@@ -55,38 +50,33 @@ impl<'c> Report<'c> {
         let mut total = Row::default();
         for replayed in &self.replayed {
             for row in [rows.entry(replayed.case.group()).or_default(), &mut total] {
-                match (replayed.problems.is_empty(), failed(replayed)) {
-                    (true, _) => row.passed += 1,
-                    (false, true) => row.failed += 1,
-                    (false, false) => row.differs += 1,
+                match (replayed.problems.is_empty(), replayed.differs) {
+                    (true, false) => row.passed += 1,
+                    (true, true) => row.differs += 1,
+                    (false, _) => row.failed += 1,
                 }
             }
         }
         // Writing to a string does not fail.
         writeln!(text, "\n{:<28} {:>7} {:>8} {:>7}", "GROUP", "PASSED", "DIFFERS", "FAILED").ok();
         for (group, row) in rows.into_iter().chain([("all", total)]) {
-            let mark = required(group).map(|_| "  has to pass").unwrap_or_default();
-            writeln!(text, "{group:<28} {:>7} {:>8} {:>7}{mark}", row.passed, row.differs, row.failed).ok();
+            writeln!(text, "{group:<28} {:>7} {:>8} {:>7}", row.passed, row.differs, row.failed).ok();
         }
         text
     }
 }
 
 fn describe(replayed: &Replayed<'_>, text: &mut String) {
-    let Replayed { case, problems, took } = replayed;
+    let Replayed { case, problems, differs, took } = replayed;
+    // Writing to a string does not fail.
+    if *differs && let Some(different) = different(&case.id) {
+        writeln!(text, "differs: {}: {}", case.id, different.reason).ok();
+    }
     if problems.is_empty() {
         return;
     }
-    let reason = different(&case.id).map(|different| format!(" ({})", different.reason)).unwrap_or_default();
-    let word = if failed(replayed) { "failed" } else { "differs" };
-    // Writing to a string does not fail.
-    writeln!(text, "{word}: {} in {:.1} s{reason}", case.id, took.as_secs_f64()).ok();
+    writeln!(text, "failed: {} in {:.1} s", case.id, took.as_secs_f64()).ok();
     for problem in problems {
         writeln!(text, "    {problem}").ok();
     }
-}
-
-/// Whether a case does not match and may not differ either.
-fn failed(replayed: &Replayed<'_>) -> bool {
-    !replayed.problems.is_empty() && different(&replayed.case.id).is_none()
 }
