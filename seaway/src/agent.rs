@@ -2,6 +2,7 @@
 
 mod capacity;
 mod dataplane;
+mod health_checks;
 mod interfaces;
 mod options;
 mod report;

@@ -1,8 +1,10 @@
 //! Vectors taken from running kube-proxy, replayed through the conversion, the join and the policy.
 //!
-//! `SEAWAY_PROXY_CASES` names another folder to read them from. A field or format that is not
-//! known here is a failure: it would be a rule that is not tested.
+//! `SEAWAY_PROXY_CASES=DIR` replays every `*.json` of another folder, each by its `format`. A field or
+//! format that is not known here is a failure: it would be a rule that is not tested.
 
+#[path = "proxy_vectors/health.rs"]
+mod health;
 #[path = "proxy_vectors/policy.rs"]
 mod policy;
 #[path = "proxy_vectors/services.rs"]
@@ -12,19 +14,66 @@ mod slices;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use seaway_cluster::{AddressFamily, ServiceName};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/dataplane");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File<C> {
+struct File {
     format: String,
     #[serde(rename = "note")]
     _note: String,
-    cases: Vec<C>,
+    cases: Vec<Value>,
+}
+
+/// What came of a case.
+struct Outcome {
+    id: String,
+    /// What is not as it should be.
+    problem: Option<String>,
+}
+
+#[test]
+fn cases_come_out_as_with_kube_proxy() {
+    let folder = std::env::var_os("SEAWAY_PROXY_CASES").map_or_else(|| CASES.into(), PathBuf::from);
+    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = files.map(|file| file.expect("a file's name").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+    assert!(!paths.is_empty(), "{}: no case file", folder.display());
+    let failures: Vec<String> = paths.iter().flat_map(|path| replay(path)).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+/// Replays a file and prints how many of its cases passed. Returns what did not.
+fn replay(path: &Path) -> Vec<String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let file: File = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(!file.cases.is_empty(), "{name}: no case");
+    let outcomes = match &*file.format {
+        "proxy-endpoint-policy/1" => policy::replay(file.cases),
+        "proxy-endpoints-from-slices/1" => slices::replay(file.cases),
+        "proxy-service-ports/1" => services::replay(file.cases),
+        "proxy-health/1" => health::replay(file.cases),
+        other => panic!("{name}: the format {other} is not known"),
+    };
+    let unique: BTreeSet<&str> = outcomes.iter().map(|outcome| &*outcome.id).collect();
+    assert_eq!(unique.len(), outcomes.len(), "{name}: an id appears twice");
+    let failures = outcomes.iter().filter_map(|Outcome { id, problem }| {
+        problem.as_ref().map(|problem| format!("{name}: {id}: {problem}"))
+    });
+    let failures: Vec<String> = failures.collect();
+    let passed = outcomes.len() - failures.len();
+    // Past the test runner's capture. A reader that went away does not change the result.
+    writeln!(io::stdout(), "{name}: {passed} of {} cases passed", outcomes.len()).ok();
+    failures
 }
 
 fn port_name(service: &ServiceName, port: &str) -> String {
@@ -39,21 +88,9 @@ fn family(name: &str) -> AddressFamily {
     }
 }
 
-fn read<C: DeserializeOwned>(name: &str, format: &str) -> Vec<C> {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/data/dataplane");
-    let folder = std::env::var_os("SEAWAY_PROXY_CASES").map_or_else(|| PathBuf::from(own), PathBuf::from);
-    let path = folder.join(format!("{name}.json"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let file: File<C> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(file.format, format, "{name}: another format");
-    assert!(!file.cases.is_empty(), "{name}: no case");
-    file.cases
-}
-
-fn finish<'a>(name: &str, ids: impl Iterator<Item = &'a str>, failures: &[String]) {
-    let ids: Vec<&str> = ids.collect();
-    let unique: BTreeSet<&str> = ids.iter().copied().collect();
-    assert_eq!(unique.len(), ids.len(), "{name}: an id appears twice");
-    println!("{name}: {} of {} cases passed", ids.len() - failures.len(), ids.len());
-    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+/// The cases of one format.
+fn parse<C: serde::de::DeserializeOwned>(cases: Vec<Value>) -> impl Iterator<Item = C> {
+    cases
+        .into_iter()
+        .map(|case| serde_json::from_value(case.clone()).unwrap_or_else(|error| panic!("{error}: {case}")))
 }

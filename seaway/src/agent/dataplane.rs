@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use seaway_cluster::{Node, Update, Waiting};
+use seaway_cluster::{Node, Snapshot, Update, Waiting};
 use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::links::Links;
@@ -17,6 +17,7 @@ use seaway_dataplane::sync::{Event, Outcome, Sync};
 use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
 
 use super::Args;
+use super::health_checks::HealthChecks;
 use super::interfaces::Interfaces;
 use super::report::Report;
 use super::told::Told;
@@ -39,6 +40,9 @@ pub(super) struct Agent {
     attached: bool,
     report: Report,
     told: Told,
+    health_checks: HealthChecks,
+    /// The facts that were told last.
+    facts: Arc<Snapshot>,
     /// What [`note_source`](Self::note_source) was told last, until it is in force.
     waiting: Waiting,
     node: String,
@@ -86,6 +90,8 @@ impl Agent {
             cgroup: args.cgroup.clone(),
             attached: false,
             report,
+            health_checks: HealthChecks::new(told.clone()),
+            facts: Arc::default(),
             told,
             waiting: Waiting::default(),
             node: node.to_owned(),
@@ -101,6 +107,7 @@ impl Agent {
         self.waiting.add(update.arrivals.take());
         self.told.metrics().pending(&self.waiting);
         self.told.queued();
+        self.facts = Arc::clone(&update.snapshot);
         self.here = update.snapshot.nodes.get(self.node.as_str()).or(self.stand_in.as_ref()).cloned();
     }
 
@@ -138,6 +145,7 @@ impl Agent {
         let outcome = self.sync.handle(event, now_ms);
         if outcome.error.is_none() {
             self.note_synced(full, begun.elapsed());
+            self.follow_health_checks();
         }
         self.tell(audit, &outcome);
         end_sockets(&outcome);
@@ -149,6 +157,16 @@ impl Agent {
         }
         self.report.publish(&self.sync, &outcome, self.attached);
         Ok(outcome.retry_in)
+    }
+
+    /// Load balancers are told what is in force, on the addresses of node ports if those are named.
+    fn follow_health_checks(&mut self) {
+        let addresses = match self.site.node_ports.is_empty() {
+            true => Vec::new(),
+            false => self.site.node_port_addresses(&self.facts).into_iter().collect(),
+        };
+        self.health_checks.listen_on(addresses);
+        self.health_checks.follow(&self.facts, &self.node);
     }
 
     /// What waited is in force.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args as ClapArgs;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -71,7 +71,9 @@ pub(super) async fn start(args: &Args, told: &Told) -> Result<()> {
         if let Some(address) = place.0 {
             let listener = TcpListener::bind(address).await;
             let listener = listener.with_context(|| format!("cannot listen on --{flag} {address}"))?;
-            tokio::spawn(accept(listener, page, told.clone()));
+            let told = told.clone();
+            let answer = move |uri: &Uri| answer(page, told.clone(), uri.clone());
+            tokio::spawn(accept(listener, answer));
         }
     }
     Ok(())
@@ -83,7 +85,12 @@ enum Page {
     Metrics,
 }
 
-async fn accept(listener: TcpListener, page: Page, told: Told) {
+/// Answers every request, whatever its method, by its target.
+pub(super) async fn accept<A, F>(listener: TcpListener, answer: A)
+where
+    A: Fn(&Uri) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -96,9 +103,12 @@ async fn accept(listener: TcpListener, page: Page, told: Told) {
                 continue;
             }
         };
-        let told = told.clone();
+        let answer = answer.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| respond(page, told.clone(), request));
+            let service = service_fn(move |request: Request<Incoming>| {
+                let answered = answer(request.uri());
+                async move { Ok::<_, Infallible>(answered.await) }
+            });
             let mut server = hyper::server::conn::http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
             if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
@@ -109,24 +119,20 @@ async fn accept(listener: TcpListener, page: Page, told: Told) {
     }
 }
 
-async fn respond(
-    page: Page,
-    told: Told,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    Ok(match page {
+async fn answer(page: Page, told: Told, uri: Uri) -> Response<Full<Bytes>> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    match page {
         Page::Health => {
             let answer = told.health(|health| health.answer(target, SystemTime::now()));
-            told.metrics().answered(request.uri().path(), answer.status);
+            told.metrics().answered(uri.path(), answer.status);
             response(answer)
         }
-        Page::Metrics => match request.uri().path() {
+        Page::Metrics => match uri.path() {
             "/metrics" => metrics(&told).await,
             "/proxyMode" => text(StatusCode::OK, "text/plain", MODE.to_owned()),
             _ => text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n".to_owned()),
         },
-    })
+    }
 }
 
 /// Reading the kernel's maps takes longer than the loop may wait.
@@ -145,7 +151,8 @@ async fn metrics(told: &Told) -> Response<Full<Bytes>> {
     }
 }
 
-fn response(answer: Answer) -> Response<Full<Bytes>> {
+/// As HTTP.
+pub(super) fn response(answer: Answer) -> Response<Full<Bytes>> {
     let mut response = Response::builder().status(answer.status);
     for (name, value) in answer.headers {
         response = response.header(name, value);

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use seaway_cluster::{Endpoint, Hints, JoinedEndpoint};
 use seaway_dataplane::policy::{Place, Standing, Topology, Uses, standings, usable_somewhere};
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{finish, read};
+use super::{Outcome, parse};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,25 +60,21 @@ struct Lists {
     mode: String,
 }
 
-#[test]
-fn endpoints_are_eligible_as_kube_proxy_decides() {
-    let cases: Vec<PolicyCase> = read("endpoint-policy", "proxy-endpoint-policy/1");
-    let mut failures = Vec::new();
-    for case in &cases {
+pub(super) fn replay(cases: Vec<Value>) -> Vec<Outcome> {
+    let run = |case: PolicyCase| {
+        let found = decide(&case);
         let expected = Lists {
-            cluster: case.cluster.clone(),
-            local: case.local.clone(),
-            all_reachable: case.all_reachable.clone(),
+            cluster: case.cluster,
+            local: case.local,
+            all_reachable: case.all_reachable,
             has_any: case.has_any,
             uses: (case.uses_cluster, case.uses_local),
-            mode: case.mode.clone(),
+            mode: case.mode,
         };
-        let found = decide(case);
-        if found != expected {
-            failures.push(format!("{}: expected {expected:#?}, found {found:#?}", case.id));
-        }
-    }
-    finish("endpoint-policy", cases.iter().map(|case| case.id.as_str()), &failures);
+        let problem = (found != expected).then(|| format!("expected {expected:#?}, found {found:#?}"));
+        Outcome { id: case.id, problem }
+    };
+    parse(cases).map(run).collect()
 }
 
 fn decide(case: &PolicyCase) -> Lists {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use seaway_cluster::api;
 use seaway_cluster::{EndpointSlice, ObjectName, SliceIndex, Snapshot, convert};
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{family, finish, port_name, read};
+use super::{family, parse, port_name};
 
 /// The node that the cases call local.
 const NODE: &str = "n1";
@@ -101,41 +102,39 @@ struct Entry {
     node_hints: BTreeSet<String>,
 }
 
-#[test]
-fn slices_join_to_the_endpoints_that_kube_proxy_sees() {
-    let cases: Vec<SliceCase> = read("endpoints-from-slices", "proxy-endpoints-from-slices/1");
-    let mut failures = Vec::new();
-    for case in &cases {
-        // The expected outcome is that of the tracker alone, which takes headless slices as well;
-        // a whole proxy never sees them.
-        let found = joined(case, |slice| EndpointSlice { headless: false, ..slice });
-        let seen_by_a_proxy = joined(case, |slice| slice);
-        if (seen_by_a_proxy == found) != (case.watched || found.expected.is_empty()) {
-            failures.push(format!("{}: watched is {}", case.id, case.watched));
-        }
-        if let Some(difference) = DIFFERENCES.iter().find(|difference| difference.id == case.id) {
-            let right = Outcome {
-                expected: serde_json::from_str(difference.expected).unwrap(),
-                local_ready: serde_json::from_str(difference.local_ready).unwrap(),
-            };
-            if found != right || Some(&found.expected) == case.expected.as_ref() {
-                failures.push(format!("{} (listed: {}): {found:#?}", case.id, difference.reason));
-            }
-            continue;
-        }
-        let same = match (&case.expected, &case.local_ready) {
-            (Some(expected), Some(local_ready)) => {
-                found.expected == *expected && found.local_ready == *local_ready
-            }
-            (None, None) if case.crashes => true,
-            _ => case.expected_any.contains(&found),
-        };
-        let refused = !case.api_valid && found.expected.is_empty();
-        if !same && !refused {
-            failures.push(format!("{}: expected {:#?}, found {found:#?}", case.id, case.expected));
-        }
+pub(super) fn replay(cases: Vec<Value>) -> Vec<super::Outcome> {
+    let run = |case: SliceCase| {
+        let problem = problem(&case);
+        super::Outcome { id: case.id, problem }
+    };
+    parse(cases).map(run).collect()
+}
+
+fn problem(case: &SliceCase) -> Option<String> {
+    // The expected outcome is that of the tracker alone, which takes headless slices as well; a whole
+    // proxy never sees them.
+    let found = joined(case, |slice| EndpointSlice { headless: false, ..slice });
+    let seen_by_a_proxy = joined(case, |slice| slice);
+    if (seen_by_a_proxy == found) != (case.watched || found.expected.is_empty()) {
+        return Some(format!("watched is {}", case.watched));
     }
-    finish("endpoints-from-slices", cases.iter().map(|case| case.id.as_str()), &failures);
+    if let Some(difference) = DIFFERENCES.iter().find(|difference| difference.id == case.id) {
+        let right = Outcome {
+            expected: serde_json::from_str(difference.expected).unwrap(),
+            local_ready: serde_json::from_str(difference.local_ready).unwrap(),
+        };
+        let wrong = found != right || Some(&found.expected) == case.expected.as_ref();
+        return wrong.then(|| format!("(listed: {}): {found:#?}", difference.reason));
+    }
+    let same = match (&case.expected, &case.local_ready) {
+        (Some(expected), Some(local_ready)) => {
+            found.expected == *expected && found.local_ready == *local_ready
+        }
+        (None, None) if case.crashes => true,
+        _ => case.expected_any.contains(&found),
+    };
+    let refused = !case.api_valid && found.expected.is_empty();
+    (!same && !refused).then(|| format!("expected {:#?}, found {found:#?}", case.expected))
 }
 
 /// What all slices and steps of a case come to.
