@@ -204,9 +204,9 @@ fn service(
             false => Response::CLOSED,
         }
     });
-    let problem = differing(answers.collect(), responses);
+    let problem = differing(&answers.collect::<Vec<_>>(), responses);
     let gone = requests.first().map(|request| Response::of(health.answer(&name(&request.service)), "GET"));
-    problem.or_else(|| late.and_then(|late| differing(gone.into_iter().collect(), vec![late])))
+    problem.or_else(|| late.and_then(|late| differing(gone.as_slice(), vec![late])))
 }
 
 fn proxy(
@@ -231,10 +231,10 @@ fn proxy(
     }
     let answers =
         requests.iter().map(|request| Response::of(health.answer(&request.path, now), &request.method));
-    differing(answers.collect(), responses)
+    differing(&answers.collect::<Vec<_>>(), responses)
 }
 
-fn differing(found: Vec<Response>, expected: Vec<Response>) -> Option<String> {
+fn differing(found: &[Response], expected: Vec<Response>) -> Option<String> {
     let expected: Vec<_> = expected.into_iter().map(Response::lowercase).collect();
     (found != expected).then(|| format!("answers {found:#?}, expected {expected:#?}"))
 }
