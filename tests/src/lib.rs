@@ -5,6 +5,7 @@
 
 pub mod agreement;
 pub mod api_objects;
+pub mod balancer;
 pub mod call;
 pub mod damage;
 pub mod facts;
