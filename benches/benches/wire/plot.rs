@@ -10,7 +10,7 @@ use super::road::Kind;
 const SIZE: (u32, u32) = (720, 400);
 
 /// Writes an SVG: packets a second over the number of Services, a line for each path.
-pub fn write(path: &Path, points: &[(Kind, u32, f64)]) -> Result<()> {
+pub(super) fn write(path: &Path, points: &[(Kind, u32, f64)]) -> Result<()> {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     draw(&root, points).and_then(|()| root.present().map_err(|error| anyhow!("{error}")))
 }

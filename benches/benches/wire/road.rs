@@ -19,8 +19,8 @@ use seaway_lab::{End, Namespace, Route, Veth};
 
 use super::rules;
 
-pub const ENDPOINTS: u32 = 3;
-pub const PORT: u16 = 80;
+pub(super) const ENDPOINTS: u32 = 3;
+pub(super) const PORT: u16 = 80;
 /// Client ports, and so flows.
 const FLOWS: u32 = 1_000;
 const CLIENT: [u8; 4] = [192, 0, 2, 10];
@@ -36,7 +36,7 @@ const QUIET: Duration = Duration::from_millis(20);
 
 /// How the node forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Packets end where they enter: what is measured is the generator.
     Nothing,
     /// nftables, as kube-proxy writes it.
@@ -48,9 +48,9 @@ pub enum Kind {
 }
 
 /// A road from the generator to the sink.
-pub struct Road {
-    pub kind: Kind,
-    pub services: u32,
+pub(super) struct Road {
+    pub(super) kind: Kind,
+    pub(super) services: u32,
     feeder: Feeder,
     packet: Vec<u8>,
     out: u32,
@@ -61,13 +61,13 @@ pub struct Road {
 }
 
 /// One run.
-pub struct Run {
-    pub arrived: u64,
-    pub per_second: f64,
+pub(super) struct Run {
+    pub(super) arrived: u64,
+    pub(super) per_second: f64,
 }
 
 impl Kind {
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Nothing => "generator alone",
             Self::Nftables => "nftables",
@@ -78,7 +78,7 @@ impl Kind {
 }
 
 impl Road {
-    pub fn build(kind: Kind, services: u32) -> Result<Self> {
+    pub(super) fn build(kind: Kind, services: u32) -> Result<Self> {
         let [generator, node, sink] = ["generator", "node", "sink"]
             .map(Namespace::new)
             .into_iter()
@@ -125,7 +125,7 @@ impl Road {
     }
 
     /// Sends so many packets, and waits until the last one that comes has come.
-    pub fn run(&mut self, packets: u32) -> Result<Run> {
+    pub(super) fn run(&mut self, packets: u32) -> Result<Run> {
         let Self { feeder, packet, out, generator, .. } = self;
         let before = feeder.arrived()?;
         let feed = Feed { packet, flows: FLOWS, port_offset: PORT_OFFSET, addr_offset: ADDR_OFFSET };
@@ -145,12 +145,12 @@ impl Road {
 }
 
 /// The virtual address of a Service: those of one bench run are all outside of any other range.
-pub fn vip(service: u32) -> Ipv4Addr {
+pub(super) fn vip(service: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + service)
 }
 
 /// The address of an endpoint.
-pub fn endpoint(service: u32, number: u32) -> Ipv4Addr {
+pub(super) fn endpoint(service: u32, number: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 128, 0, 0)) + service * ENDPOINTS + number)
 }
 

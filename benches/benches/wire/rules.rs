@@ -11,7 +11,7 @@ use seaway_lab::Namespace;
 use super::road::{ENDPOINTS, PORT, endpoint, vip};
 
 /// Loads the rules for so many Services with `nft`.
-pub fn load(node: &Namespace, services: u32) -> Result<()> {
+pub(super) fn load(node: &Namespace, services: u32) -> Result<()> {
     let text = text(services)?;
     let nft = || -> Result<std::process::Output> {
         let mut child = Command::new("nft")
