@@ -29,6 +29,16 @@ impl Namespace {
         })
     }
 
+    /// Sets how long packets may be that leave by a link, network header included.
+    ///
+    /// # Errors
+    /// When there is no such link or it takes no such length.
+    pub fn set_mtu(&self, link: &str, mtu: u32) -> Result<(), Error> {
+        netlink::with(self, &format!("set the MTU of {link} to {mtu}"), async |handle| {
+            change(&handle, LinkUnspec::new_with_name(link).mtu(mtu).build()).await
+        })
+    }
+
     /// Deletes a link; of a veth pair both ends go.
     ///
     /// # Errors
