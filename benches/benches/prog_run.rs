@@ -9,17 +9,20 @@ use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use etherparse::PacketBuilder;
 use seaway_common::{
-    Addr, BACKEND_SERVING, BackendValue, Be16, Capacities, ServiceKey, ServiceValue, Slice, proto,
+    Addr, BACKEND_SERVING, BackendValue, Be16, Capacities, Config, SERVICE_EXTERNAL, ServiceKey,
+    ServiceValue, Slice, proto,
 };
 use seaway_dataplane::Maps;
 use seaway_dataplane::feeder::{Feed, Feeder};
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::Programs;
+use seaway_harness::WayOut;
 
 const ROUNDS: usize = 11;
 const PACKETS: u32 = 1_000_000;
 const BACKENDS: u32 = 10;
+const EXTERNAL: &str = "203.0.113.80";
 /// Offset of the source port behind an IPv4 header without options, and behind an IPv6 header.
 const PORT_V4: u32 = 34;
 const PORT_V6: u32 = 54;
@@ -46,18 +49,28 @@ fn main() -> Result<()> {
     let capacities = Capacities { flows_v4: 4_194_304, ..Capacities::DEFAULT };
     let mut programs = Programs::load(&probe, &capacities, None)?;
     install(&mut programs.maps()?)?;
+    // Where masqueraded packets are routed; nothing leaves it.
+    let way_out = WayOut::new()?;
+    programs.devices()?.follow(&way_out.links(true)?)?;
     let mut feeder = Feeder::load()?;
     let mut rows = rows();
-    for row in &rows {
+    way_out.namespace.run(|| measure(&mut feeder, &mut programs, &mut rows))??;
+    println!("{}", table(&mut rows));
+    Ok(())
+}
+
+/// All rows, round after round.
+fn measure(feeder: &mut Feeder, programs: &mut Programs, rows: &mut [Row]) -> Result<()> {
+    for row in &*rows {
         if let Some(opener) = &row.opener {
-            feeder.target(&mut programs)?;
+            feeder.target(programs)?;
             feeder.run(&feed(row, opener), row.flows)?;
         }
     }
     for _ in 0..ROUNDS {
-        for row in &mut rows {
+        for row in &mut *rows {
             if row.balancer {
-                feeder.target(&mut programs)?;
+                feeder.target(programs)?;
             } else {
                 feeder.target_nothing()?;
             }
@@ -65,7 +78,6 @@ fn main() -> Result<()> {
             row.nanos.push(u64::try_from(mean.as_nanos())?);
         }
     }
-    println!("{}", table(&mut rows));
     Ok(())
 }
 
@@ -74,12 +86,18 @@ fn feed<'a>(row: &Row, packet: &'a [u8]) -> Feed<'a> {
     Feed { packet, flows: row.flows, port_offset, addr_offset }
 }
 
-/// Two services of ten backends, one a family, for TCP and UDP.
+/// Services of ten backends: cluster IPs for TCP and UDP, and an external address whose clients are
+/// masqueraded.
 fn install(maps: &mut KernelMaps) -> Result<()> {
+    let node: IpAddr = "198.18.0.1".parse()?;
+    maps.put_config(&Config { snat_v4: node.into(), ..Config::new() })?;
     let mut id = 0;
-    for (service, (vip, proto)) in
-        (0u32..).zip([("10.96.0.80", proto::TCP), ("10.96.0.80", proto::UDP), ("fd96::80", proto::TCP)])
-    {
+    for (service, (vip, proto, flags)) in (0u32..).zip([
+        ("10.96.0.80", proto::TCP, 0),
+        ("10.96.0.80", proto::UDP, 0),
+        ("fd96::80", proto::TCP, 0),
+        (EXTERNAL, proto::TCP, SERVICE_EXTERNAL),
+    ]) {
         let cluster = Slice { offset: service * BACKENDS, len: BACKENDS };
         let mut ids = Vec::new();
         for host in 0..BACKENDS {
@@ -100,7 +118,7 @@ fn install(maps: &mut KernelMaps) -> Result<()> {
         maps.put_slots(cluster.offset, &ids)?;
         let addr = Addr::from(vip.parse::<IpAddr>()?);
         let key = ServiceKey { addr, port: Be16::new(80), proto, ..ServiceKey::default() };
-        maps.put_frontend(&key, &ServiceValue { service, cluster, ..ServiceValue::default() })?;
+        maps.put_frontend(&key, &ServiceValue { service, cluster, flags, ..ServiceValue::default() })?;
     }
     Ok(())
 }
@@ -129,15 +147,21 @@ fn rows() -> Vec<Row> {
         Row { opener: Some(tcp6(true)), ..row("TCP established, IPv6, 1 flow", tcp6(false), 1, true, false) },
         row("UDP, 1 flow", udp(), 1, true, true),
         row("TCP new flow", tcp(80, 2, true), u32::MAX, true, true),
+        Row {
+            opener: Some(tcp_to(EXTERNAL, 80, 4, true)),
+            ..row("TCP masqueraded, established, 1k flows", tcp_to(EXTERNAL, 80, 4, false), 1_000, true, true)
+        },
+        row("TCP masqueraded, new flow", tcp_to(EXTERNAL, 80, 5, true), u32::MAX, true, true),
     ]
 }
 
 fn tcp(port: u16, net: u8, syn: bool) -> Vec<u8> {
-    let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4(
-        [192, net, 0, 0],
-        [10, 96, 0, 80],
-        64,
-    );
+    tcp_to("10.96.0.80", port, net, syn)
+}
+
+fn tcp_to(vip: &str, port: u16, net: u8, syn: bool) -> Vec<u8> {
+    let vip = vip.parse().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED).octets();
+    let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4([192, net, 0, 0], vip, 64);
     let tcp = ip.tcp(1024, port, 1, 65535);
     written(if syn { tcp.syn() } else { tcp.ack(1) })
 }
