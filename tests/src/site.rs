@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use seaway_common::{BACKEND_SERVING, BackendValue, Be16, Config, Reason, ServiceKey, ServiceValue, Slice, proto};
+use seaway_common::{
+    BACKEND_SERVING, BackendValue, Be16, Config, Reason, ServiceKey, ServiceValue, Slice, proto,
+};
 use seaway_dataplane::Maps;
 use seaway_ebpf::{Verdict, translate};
 use seaway_harness::{MemoryFlows, MemoryMaps, MemoryTables};

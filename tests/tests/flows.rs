@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use seaway_common::{Config, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_TRANSMIT, FLOW_XDP_HOP, Reason};
+use seaway_common::{
+    Config, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_TRANSMIT, FLOW_XDP_HOP, Reason,
+};
 use seaway_dataplane::Maps;
 use seaway_ebpf::Verdict;
 use seaway_harness::{MemoryFlows, MemoryTables};

@@ -1,30 +1,111 @@
-//! Vectors taken from running kube-proxy, replayed through the conversion, the join and the policy.
+//! Vectors taken from running kube-proxy, replayed through the conversion, the join, the policy and
+//! the health servers.
 //!
-//! `SEAWAY_PROXY_CASES` names another folder to read them from. A field or format that is not
-//! known here is a failure: it would be a rule that is not tested.
+//! `SEAWAY_PROXY_CASES` names another folder; every `*.json` in it is run by its `format`. A field
+//! or a format that is not known here is a failure: it would be a rule that is not tested.
 
+#[path = "proxy_vectors/health.rs"]
+mod health;
 #[path = "proxy_vectors/policy.rs"]
 mod policy;
 #[path = "proxy_vectors/services.rs"]
 mod services;
 #[path = "proxy_vectors/slices.rs"]
 mod slices;
+#[path = "proxy_vectors/weakness.rs"]
+mod weakness;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use seaway_cluster::{AddressFamily, ServiceName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+/// A file of cases, which are read one by one: one that cannot be is one that fails.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File<C> {
+struct File {
     format: String,
-    #[serde(rename = "note")]
+    #[serde(default, rename = "note")]
     _note: String,
-    cases: Vec<C>,
+    cases: Vec<Value>,
+}
+
+/// What became of a case.
+enum Verdict {
+    Passed,
+    /// It is better than the reference, for this reason.
+    Differs(&'static str),
+    Failed(String),
+}
+
+#[test]
+fn every_case_passes() {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/data/dataplane");
+    let folder = std::env::var_os("SEAWAY_PROXY_CASES").map_or_else(|| PathBuf::from(own), PathBuf::from);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("an entry of the folder").path());
+    let files: BTreeSet<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
+    assert!(!files.is_empty(), "{}: no *.json", folder.display());
+    let failures: Vec<String> = files.iter().flat_map(|path| replay(path)).collect();
+    assert!(failures.is_empty(), "{} failed\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+/// Runs a file, prints how many of its cases passed, and returns what failed.
+fn replay(path: &Path) -> Vec<String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let file: File = match serde_json::from_str(&text) {
+        Ok(file) => file,
+        Err(error) => return vec![format!("{name}: {error}")],
+    };
+    let run: fn(Value) -> Verdict = match file.format.as_str() {
+        "proxy-endpoint-policy/1" => |case| with(case, policy::check),
+        "proxy-endpoints-from-slices/1" => |case| with(case, slices::check),
+        "proxy-service-ports/1" => |case| with(case, services::check),
+        "proxy-health/1" => |case| with(case, health::check),
+        other => return vec![format!("{name}: the format {other:?} is unknown")],
+    };
+    let (mut failures, mut differing, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let count = file.cases.len();
+    for case in file.cases {
+        let id = case.get("id").and_then(Value::as_str).unwrap_or("(no id)").to_owned();
+        match run(case) {
+            Verdict::Passed => {}
+            Verdict::Differs(reason) => differing.push(format!("  {id} differs: {reason}")),
+            Verdict::Failed(what) => failures.push(format!("{name}: {id}: {what}")),
+        }
+        if !ids.insert(id.clone()) {
+            failures.push(format!("{name}: {id} appears twice"));
+        }
+    }
+    if count == 0 {
+        failures.push(format!("{name}: no case"));
+    }
+    let passed = count.saturating_sub(failures.len());
+    println!("{name}: {passed} of {count} cases passed, {} of them as listed differences", differing.len());
+    differing.iter().for_each(|line| println!("{line}"));
+    failures
+}
+
+fn with<C: DeserializeOwned>(case: Value, check: fn(&C) -> Verdict) -> Verdict {
+    match serde_json::from_value(case) {
+        Ok(case) => check(&case),
+        Err(error) => Verdict::Failed(format!("cannot be read: {error}")),
+    }
+}
+
+impl Verdict {
+    fn of<T: PartialEq + std::fmt::Debug>(expected: &T, found: &T) -> Self {
+        if expected == found {
+            return Self::Passed;
+        }
+        Self::Failed(format!("expected {expected:#?}, found {found:#?}"))
+    }
 }
 
 fn port_name(service: &ServiceName, port: &str) -> String {
@@ -37,23 +118,4 @@ fn family(name: &str) -> AddressFamily {
         "IPv6" => AddressFamily::Ipv6,
         other => panic!("{other} is not a family"),
     }
-}
-
-fn read<C: DeserializeOwned>(name: &str, format: &str) -> Vec<C> {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/data/dataplane");
-    let folder = std::env::var_os("SEAWAY_PROXY_CASES").map_or_else(|| PathBuf::from(own), PathBuf::from);
-    let path = folder.join(format!("{name}.json"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let file: File<C> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(file.format, format, "{name}: another format");
-    assert!(!file.cases.is_empty(), "{name}: no case");
-    file.cases
-}
-
-fn finish<'a>(name: &str, ids: impl Iterator<Item = &'a str>, failures: &[String]) {
-    let ids: Vec<&str> = ids.collect();
-    let unique: BTreeSet<&str> = ids.iter().copied().collect();
-    assert_eq!(unique.len(), ids.len(), "{name}: an id appears twice");
-    println!("{name}: {} of {} cases passed", ids.len() - failures.len(), ids.len());
-    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }

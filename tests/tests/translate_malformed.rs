@@ -105,7 +105,8 @@ fn fragments_follow_their_first_one() {
         // Its sums do not cover the bits; the header's does.
         bytes[L3 + 6..L3 + 8].copy_from_slice(&bits);
         bytes[L3 + 10..L3 + 12].fill(0);
-        let words = bytes[L3..L3 + 20].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+        let words =
+            bytes[L3..L3 + 20].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
         let sum: u32 = words.sum();
         let folded = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
         bytes[L3 + 10..L3 + 12].copy_from_slice(&folded.to_be_bytes());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use seaway_cluster::{Node, Update, Waiting};
+use seaway_cluster::{Node, Snapshot, Update, Waiting};
 use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::links::Links;
@@ -17,6 +17,7 @@ use seaway_dataplane::sync::{Event, Outcome, Sync};
 use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
 
 use super::Args;
+use super::health_checks::HealthChecks;
 use super::interfaces::Interfaces;
 use super::report::Report;
 use super::told::Told;
@@ -39,6 +40,9 @@ pub(super) struct Agent {
     attached: bool,
     report: Report,
     told: Told,
+    health_checks: HealthChecks,
+    /// The facts that were handed to the loop last.
+    facts: Arc<Snapshot>,
     /// What [`note_source`](Self::note_source) was told last, until it is in force.
     waiting: Waiting,
     node: String,
@@ -86,6 +90,8 @@ impl Agent {
             cgroup: args.cgroup.clone(),
             attached: false,
             report,
+            health_checks: HealthChecks::new(told.clone()),
+            facts: Arc::default(),
             told,
             waiting: Waiting::default(),
             node: node.to_owned(),
@@ -135,9 +141,16 @@ impl Agent {
         let audit = matches!(event, Event::Audit);
         let full = !matches!(event, Event::Facts(_));
         let begun = Instant::now();
+        if let Event::Facts(facts) = &event {
+            self.facts = Arc::clone(facts);
+        }
         let outcome = self.sync.handle(event, now_ms);
         if outcome.error.is_none() {
             self.note_synced(full, begun.elapsed());
+        }
+        if outcome.error.is_none() && !outcome.ignored_empty {
+            self.health_checks.follow(&self.facts, &self.site);
+            self.report.note_health_checks(self.health_checks.warnings());
         }
         self.tell(audit, &outcome);
         end_sockets(&outcome);
@@ -187,6 +200,18 @@ impl Agent {
     /// Writes the status file.
     pub(super) fn write_status(&mut self) {
         self.report.write();
+    }
+
+    /// When [`retry_health_checks`](Self::retry_health_checks) is due, if ever.
+    pub(super) fn health_checks_due(&self) -> impl Future<Output = ()> + use<> {
+        self.health_checks.due()
+    }
+
+    /// Tries to open health check ports that another program had.
+    pub(super) fn retry_health_checks(&mut self) {
+        self.health_checks.retry(&self.site);
+        self.report.note_health_checks(self.health_checks.warnings());
+        self.report.tell();
     }
 
     /// Traffic is taken over when the maps say where it goes, not before.

@@ -23,6 +23,8 @@ pub(super) struct Report {
     run_dir: PathBuf,
     source: Arc<[Warning]>,
     source_texts: BTreeSet<String>,
+    sync_texts: BTreeSet<String>,
+    health_texts: BTreeSet<String>,
     told: BTreeSet<String>,
     status: Status,
     written: Instant,
@@ -57,6 +59,8 @@ impl Report {
             run_dir,
             source: Arc::default(),
             source_texts: BTreeSet::new(),
+            sync_texts: BTreeSet::new(),
+            health_texts: BTreeSet::new(),
             told: BTreeSet::new(),
             status,
             written: Instant::now(),
@@ -91,7 +95,7 @@ impl Report {
         status.services = installed.len();
         status.frontends = installed.frontends().len();
         status.backends = installed.backends().len();
-        let mut warnings = self.source_texts.clone();
+        let mut warnings = BTreeSet::new();
         warnings.extend(outcome.full.iter().map(ToString::to_string));
         let random = |full: &_| format!("{full}; its endpoints are chosen at random until then");
         warnings.extend(outcome.without_table.iter().map(random));
@@ -100,10 +104,23 @@ impl Report {
         warnings.extend(
             outcome.ignored_empty.then(|| "the source has no objects at all; nothing is removed".to_owned()),
         );
+        self.sync_texts = warnings;
+        self.tell();
+    }
+
+    /// Replaces the health check ports that cannot be listened on.
+    pub(super) fn note_health_checks(&mut self, closed: BTreeSet<String>) {
+        self.health_texts = closed;
+    }
+
+    /// Tells what is wrong now: what is new in the log, all of it in the file.
+    pub(super) fn tell(&mut self) {
+        let parts = [&self.source_texts, &self.sync_texts, &self.health_texts];
+        let warnings: BTreeSet<String> = parts.into_iter().flatten().cloned().collect();
         for warning in warnings.difference(&self.told) {
             tracing::warn!("{warning}");
         }
-        status.warnings = warnings.iter().cloned().collect();
+        self.status.warnings = warnings.iter().cloned().collect();
         self.told = warnings;
         self.stale = true;
         if self.written.elapsed() >= WRITE_EVERY || status_is_new(&self.status) {

@@ -7,11 +7,11 @@ use seaway_cluster::{Endpoint, Hints, JoinedEndpoint};
 use seaway_dataplane::policy::{Place, Standing, Topology, Uses, standings, usable_somewhere};
 use serde::Deserialize;
 
-use super::{finish, read};
+use super::Verdict;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PolicyCase {
+pub(super) struct PolicyCase {
     id: String,
     node: String,
     zone: String,
@@ -59,25 +59,16 @@ struct Lists {
     mode: String,
 }
 
-#[test]
-fn endpoints_are_eligible_as_kube_proxy_decides() {
-    let cases: Vec<PolicyCase> = read("endpoint-policy", "proxy-endpoint-policy/1");
-    let mut failures = Vec::new();
-    for case in &cases {
-        let expected = Lists {
-            cluster: case.cluster.clone(),
-            local: case.local.clone(),
-            all_reachable: case.all_reachable.clone(),
-            has_any: case.has_any,
-            uses: (case.uses_cluster, case.uses_local),
-            mode: case.mode.clone(),
-        };
-        let found = decide(case);
-        if found != expected {
-            failures.push(format!("{}: expected {expected:#?}, found {found:#?}", case.id));
-        }
-    }
-    finish("endpoint-policy", cases.iter().map(|case| case.id.as_str()), &failures);
+pub(super) fn check(case: &PolicyCase) -> Verdict {
+    let expected = Lists {
+        cluster: case.cluster.clone(),
+        local: case.local.clone(),
+        all_reachable: case.all_reachable.clone(),
+        has_any: case.has_any,
+        uses: (case.uses_cluster, case.uses_local),
+        mode: case.mode.clone(),
+    };
+    Verdict::of(&expected, &decide(case))
 }
 
 fn decide(case: &PolicyCase) -> Lists {

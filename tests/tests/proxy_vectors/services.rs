@@ -4,12 +4,13 @@ use seaway_cluster::api;
 use seaway_cluster::{AddressFamily, Service, ServicePort, ServiceType, SessionAffinity, convert};
 use serde::Deserialize;
 
-use super::{family, finish, port_name, read};
+use super::{Verdict, family, port_name};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ServiceCase {
-    id: String,
+pub(super) struct ServiceCase {
+    #[serde(rename = "id")]
+    _id: String,
     family: String,
     service: api::Service,
     watched: bool,
@@ -21,7 +22,7 @@ struct ServiceCase {
     _note: String,
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Port {
     name: String,
@@ -42,33 +43,34 @@ struct Port {
     uses_local: bool,
 }
 
-#[test]
-fn services_are_exposed_as_kube_proxy_exposes_them() {
-    let mut cases: Vec<ServiceCase> = read("service-ports", "proxy-service-ports/1");
-    let mut failures = Vec::new();
-    // An absent affinity acts as None, and is that here.
-    let ports_expected = cases.iter_mut().filter_map(|case| case.expected.as_mut()).flatten();
-    ports_expected.filter(|port| port.affinity.is_empty()).for_each(|port| port.affinity = "None".to_owned());
-    for case in &cases {
-        let converted = convert::service(&case.service, &mut Vec::new());
-        if let Ok(service) = &converted
-            && service.proxied() != case.watched
-            // The server lists these; the proxy itself skips them.
-            && !matches!(service.kind, ServiceType::ExternalName(_))
-        {
-            failures.push(format!("{}: watched is {}", case.id, case.watched));
-        }
-        let found = converted.map(|service| ports(&service, family(&case.family)));
-        let same = match (&found, &case.expected) {
-            (Ok(found), Some(expected)) => found == expected,
-            (Err(_), Some(_)) => !case.api_valid,
-            (_, None) => case.crashes,
-        };
-        if !same {
-            failures.push(format!("{}: expected {:#?}, found {found:#?}", case.id, case.expected));
-        }
+pub(super) fn check(case: &ServiceCase) -> Verdict {
+    let converted = convert::service(&case.service, &mut Vec::new());
+    if let Ok(service) = &converted
+        && service.proxied() != case.watched
+        // The server lists these; the proxy itself skips them.
+        && !matches!(service.kind, ServiceType::ExternalName(_))
+    {
+        return Verdict::Failed(format!("watched is {}", case.watched));
     }
-    finish("service-ports", cases.iter().map(|case| case.id.as_str()), &failures);
+    let found = converted.map(|service| ports(&service, family(&case.family)));
+    let same = match (&found, &case.expected) {
+        (Ok(found), Some(expected)) => *found == in_order(expected),
+        (Err(_), Some(_)) => !case.api_valid,
+        (_, None) => case.crashes,
+    };
+    if same {
+        return Verdict::Passed;
+    }
+    Verdict::Failed(format!("expected {:#?}, found {found:#?}", case.expected))
+}
+
+/// An absent affinity acts as None, and is that here.
+fn in_order(expected: &[Port]) -> Vec<Port> {
+    let mut ports = expected.to_vec();
+    let absent = ports.iter_mut().filter(|port| port.affinity.is_empty());
+    absent.for_each(|port| port.affinity = "None".to_owned());
+    ports.sort();
+    ports
 }
 
 fn ports(service: &Service, family: AddressFamily) -> Vec<Port> {

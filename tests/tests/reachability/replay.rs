@@ -57,8 +57,14 @@ pub(crate) fn replay(site: &Site, case: &Case) -> Replay {
     site.setup.write(MANIFEST, &facts.manifest());
     let agent = site.setup.start(site.n1());
     let different = different(&case.id).map(|different| different.outcome);
-    let mut run =
-        Run { facts, agent, probers: Probers::new(site), picks: BTreeMap::new(), different, results: Vec::new() };
+    let mut run = Run {
+        facts,
+        agent,
+        probers: Probers::new(site),
+        picks: BTreeMap::new(),
+        different,
+        results: Vec::new(),
+    };
     for (number, step) in case.steps.iter().enumerate() {
         run.take_step(number, step);
     }

@@ -6,10 +6,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use crate::{
-    expectations::different,
-    lane::Replayed,
-};
+use crate::{expectations::different, lane::Replayed};
 
 /// The results of all cases.
 #[derive(Debug)]
@@ -38,7 +35,9 @@ impl<'c> Report<'c> {
     /// A line per case that is neither as recorded nor better.
     pub(crate) fn failures(&self) -> Vec<String> {
         let failed = self.replayed.iter().filter(|replayed| !replayed.problems.is_empty());
-        failed.map(|Replayed { case, problems, .. }| format!("{}: {}", case.id, problems.join(" | "))).collect()
+        failed
+            .map(|Replayed { case, problems, .. }| format!("{}: {}", case.id, problems.join(" | ")))
+            .collect()
     }
 
     fn text(&self) -> String {
