@@ -51,8 +51,8 @@ mod tests {
         for number in 0..10_000u32 {
             let src = Addr::v4(Be32::new(0xc000_0200 + number));
             let key = FlowKey { sport: Be16::new(number as u16), proto: proto::TCP, ..FlowKey::default() };
-            by_port[(u64::from(hash_flow(&key)) * 10 >> 32) as usize] += 1;
-            by_client[(u64::from(hash_client(&src)) * 10 >> 32) as usize] += 1;
+            by_port[((u64::from(hash_flow(&key)) * 10) >> 32) as usize] += 1;
+            by_client[((u64::from(hash_client(&src)) * 10) >> 32) as usize] += 1;
         }
         for counts in [by_port, by_client] {
             assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");

@@ -63,8 +63,7 @@ pub fn run_once(programs: &mut Programs, packet: &[u8]) -> Result<Outcome, Error
     match action {
         XDP_DROP | XDP_ABORTED => return early(Fate::Dropped, packet),
         XDP_TX | XDP_REDIRECT => return early(Fate::Sent, packet),
-        // The stack has no packets without a network header.
-        _ if packet.len() <= ETHERNET_LEN => return early(Fate::Passed, packet),
+        _ if !has_network_header(&packet) => return early(Fate::Passed, packet),
         _ => {}
     }
     let (action, packet) = test(programs.classifier(TC[0]).map_err(wrap)?, &packet)?;
@@ -74,6 +73,16 @@ pub fn run_once(programs: &mut Programs, packet: &[u8]) -> Result<Outcome, Error
         _ => Fate::Passed,
     };
     Ok(Outcome { fate, early: false, packet })
+}
+
+/// Whether a test run in the network stack takes the packet: the whole header has to be there.
+fn has_network_header(packet: &[u8]) -> bool {
+    let least = match packet.get(12..ETHERNET_LEN) {
+        Some([0x08, 0x00]) => ETHERNET_LEN + 20,
+        Some([0x86, 0xdd]) => ETHERNET_LEN + 40,
+        _ => ETHERNET_LEN + 1,
+    };
+    packet.len() >= least
 }
 
 /// One run of one program: what it returns, and the packet afterwards.

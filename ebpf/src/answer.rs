@@ -114,7 +114,7 @@ fn error<P: Room>(packet: &mut P, headers: &Headers, code: [u8; 2], detail: u32)
     let quoted = if whole < most { whole } else { most } & !3;
     packet.set_len(l3 + quoted)?;
     let network_len = if v4 { IPV4_LEN } else { IPV6_LEN };
-    packet.make_room(network_len + ICMP_LEN, v4)?;
+    packet.make_room(network_len + ICMP_LEN)?;
     let proto = if v4 { proto::ICMP } else { proto::ICMPV6 };
     write_network(packet, l3, v4, ICMP_LEN + quoted, proto, &headers.key)?;
     let l4 = l3 + network_len;

@@ -47,17 +47,20 @@ const TOO_LONG: i64 = 8;
 #[inline(never)]
 pub(crate) fn look_up(ctx: *mut c_void, ingress: u32, route: &Route, way: &mut Way) -> Result<(), Reason> {
     let v4 = route.dst.is_v4();
-    let [src, dst] = [route.src.words(), route.dst.words()];
-    let none = Be32::default();
-    let mut lookup = Lookup {
-        family: if v4 { AF_INET } else { AF_INET6 },
-        l4_protocol: route.proto,
-        mtu: 1,
-        ifindex: ingress,
-        src: if v4 { [src[3], none, none, none] } else { src },
-        dst: if v4 { [dst[3], none, none, none] } else { dst },
-        ..Lookup::zeroed()
-    };
+    // Field by field: a value that is built and then moved takes its room on the stack twice.
+    let mut lookup = Lookup::zeroed();
+    lookup.l4_protocol = route.proto;
+    lookup.mtu = 1;
+    lookup.ifindex = ingress;
+    if v4 {
+        lookup.family = AF_INET;
+        lookup.src[0] = route.src.last_word();
+        lookup.dst[0] = route.dst.last_word();
+    } else {
+        lookup.family = AF_INET6;
+        lookup.src = route.src.words();
+        lookup.dst = route.dst.words();
+    }
     let params = (&raw mut lookup).cast::<bpf_fib_lookup>();
     // SAFETY: the helper takes the program's own context, and reads and writes 64 bytes of ours.
     let result = unsafe { generated::bpf_fib_lookup(ctx, params, size_of::<Lookup>() as i32, 0) };

@@ -1,7 +1,7 @@
 //! The headers of a packet: where they are, and what identifies its flow.
 
 use bytemuck::{Pod, Zeroable};
-use seaway_common::{Addr, Be16, Be32, FlowKey, Reason, Rewrite, proto};
+use seaway_common::{Addr, Be16, Be32, Delta, FlowKey, Reason, Rewrite, proto};
 
 use crate::packet::Change;
 use crate::{Packet, sctp};
@@ -197,6 +197,21 @@ impl Headers {
         Ok(usize::from(length.get()) + if self.v4 { 0 } else { IPV6_LEN })
     }
 
+    /// Takes one hop of the packet's life, and changes nothing else.
+    ///
+    /// # Errors
+    /// As [`rewrite`](Self::rewrite).
+    #[inline(always)]
+    pub(crate) fn age<P: Packet>(&self, packet: &mut P) -> Result<(), Reason> {
+        if !self.v4 {
+            let life: u8 = packet.read(self.l3() + IPV6_HOP_LIMIT)?;
+            return packet.write(self.l3() + IPV6_HOP_LIMIT, life.wrapping_sub(1));
+        }
+        let [life, checksum]: [u16; 2] = packet.read(self.l3() + IPV4_TTL)?;
+        let (shorter, delta) = shortened(life);
+        packet.write(self.l3() + IPV4_TTL, [shorter, delta.update(checksum)])
+    }
+
     /// Gives the packet the addresses and ports of `to`, and the checksums that go with them; and
     /// one hop less to live where the program itself forwards it.
     ///
@@ -214,9 +229,9 @@ impl Headers {
             let mut delta = to.l3_delta;
             let mut shorter = life;
             if forward {
-                // The first byte in memory is the hop count.
-                shorter = u16::from_ne_bytes([life.to_ne_bytes()[0].wrapping_sub(1), life.to_ne_bytes()[1]]);
-                delta = delta.and(seaway_common::Delta::between(life.into(), shorter.into()));
+                let (less, change) = shortened(life);
+                shorter = less;
+                delta = delta.and(change);
             }
             packet.write(self.l3() + IPV4_TTL, [shorter, delta.update(checksum)])?;
             packet.write(self.l3() + IPV4_ADDRESSES, [to.src.last_word(), to.dst.last_word()])?;
@@ -239,6 +254,16 @@ impl Headers {
         let change = Change { addresses: to.l3_delta, ports: to.ports_delta(), optional: udp, v6: !self.v4 };
         packet.update_checksum(at, &change)
     }
+}
+
+/// The word of an IPv4 header with the time to live, with one hop less, and what that does to the
+/// header's checksum.
+#[inline(always)]
+fn shortened(word: u16) -> (u16, Delta) {
+    // The first byte in memory is the hop count.
+    let [hops, proto] = word.to_ne_bytes();
+    let shorter = u16::from_ne_bytes([hops.wrapping_sub(1), proto]);
+    (shorter, Delta::between(word.into(), shorter.into()))
 }
 
 /// Reads IPv4 headers. `None`: neither TCP nor UDP; with `all`, neither SCTP nor ICMP either.

@@ -9,6 +9,10 @@
     target_arch = "bpf",
     expect(unsafe_code, reason = "packets, map values and contexts are raw memory")
 )]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths and ports are cut on purpose; a checked conversion is one more branch for the verifier"
+)]
 
 mod answer;
 mod fragment;
@@ -21,6 +25,7 @@ pub mod socket;
 mod start;
 mod tables;
 mod translate;
+mod tunnel;
 
 pub use answer::{Answer, answer};
 pub use headers::{Headers, Part};

@@ -71,7 +71,7 @@ pub struct Change {
 }
 
 /// A packet's addresses after translation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Route {
     /// Source.
     pub src: Addr,
@@ -104,7 +104,14 @@ pub trait Room: Packet {
     ///
     /// # Errors
     /// As [`set_len`](Self::set_len).
-    fn make_room(&mut self, len: usize, v4: bool) -> Result<(), Reason>;
+    fn make_room(&mut self, len: usize) -> Result<(), Reason>;
+
+    /// Makes room for another network header before the one there. What the link header says is left
+    /// to the caller.
+    ///
+    /// # Errors
+    /// As [`set_len`](Self::set_len).
+    fn wrap(&mut self, v4: bool) -> Result<(), Reason>;
 }
 
 /// A packet in memory, whose way out is the first interface.
@@ -126,7 +133,9 @@ impl Packet for Vec<u8> {
     }
 
     fn next_hop(&mut self, _route: &Route, way: &mut Way) -> Result<(), Reason> {
-        *way = Way { ifindex: 1, hop: Hop { ifindex: 1, addresses: self.read(0)? }, mtu: 1500 };
+        // To 02:00:00:00:00:02, from 02:00:00:00:00:01.
+        let addresses = [0x0200_0000, 0x0002_0200, 0x0000_0001].map(seaway_common::Be32::new);
+        *way = Way { ifindex: 1, hop: Hop { ifindex: 1, addresses }, mtu: 1500 };
         Ok(())
     }
 }
@@ -138,8 +147,12 @@ impl Room for Vec<u8> {
         Ok(())
     }
 
-    fn make_room(&mut self, len: usize, _v4: bool) -> Result<(), Reason> {
+    fn make_room(&mut self, len: usize) -> Result<(), Reason> {
         self.splice(14..14, std::iter::repeat_n(0, len));
         Ok(())
+    }
+
+    fn wrap(&mut self, v4: bool) -> Result<(), Reason> {
+        self.make_room(crate::tunnel::overhead(v4))
     }
 }

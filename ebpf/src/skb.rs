@@ -5,7 +5,10 @@ use core::mem::offset_of;
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::Global;
-use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR};
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_MARK_MANGLED_0,
+    BPF_F_PSEUDO_HDR,
+};
 use aya_ebpf::helpers::generated::{
     bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_store_bytes,
     bpf_skb_vlan_pop,
@@ -15,7 +18,7 @@ use bytemuck::Pod;
 use seaway_common::Reason;
 
 use crate::packet::{Change, Room, Route, Way};
-use crate::{Packet, fib, word};
+use crate::{Packet, fib, tunnel, word};
 
 /// Set by user space before loading: the kernel tells IPv6 checksums apart (6.16). Before, a sum
 /// that the card computed over an IPv6 packet is computed again by the stack.
@@ -65,6 +68,21 @@ impl<'a> SkbPacket<'a> {
     #[inline(always)]
     fn field(&self, get: impl Fn(*mut __sk_buff) -> u32) -> u32 {
         get(self.ctx.as_ptr().cast())
+    }
+
+    /// Makes room behind the link header.
+    #[inline(always)]
+    fn adjust(&mut self, len: usize, flags: u64) -> Result<(), Reason> {
+        // SAFETY: the helper takes the program's own context.
+        let result = unsafe { bpf_skb_adjust_room(self.ctx.as_ptr().cast(), len as i32, ROOM_MAC, flags) };
+        if result != 0 {
+            return Err(Reason::Truncated);
+        }
+        // What follows is read at once: into the linear part with it.
+        let (len, ctx) = (self.ctx.len(), self.ctx.as_ptr().cast());
+        // SAFETY: as above.
+        unsafe { bpf_skb_pull_data(ctx, if len < HEADERS { len } else { HEADERS }) };
+        Ok(())
     }
 
     /// The one place where packet memory is reached, as in XDP.
@@ -169,16 +187,14 @@ impl Room for SkbPacket<'_> {
     }
 
     #[inline(always)]
-    fn make_room(&mut self, len: usize, _v4: bool) -> Result<(), Reason> {
-        // SAFETY: as above.
-        let result = unsafe { bpf_skb_adjust_room(self.ctx.as_ptr().cast(), len as i32, ROOM_MAC, 0) };
-        if result != 0 {
-            return Err(Reason::Truncated);
-        }
-        // What follows is read at once: into the linear part with it.
-        let (len, ctx) = (self.ctx.len(), self.ctx.as_ptr().cast());
-        // SAFETY: as above.
-        unsafe { bpf_skb_pull_data(ctx, if len < HEADERS { len } else { HEADERS }) };
-        Ok(())
+    fn make_room(&mut self, len: usize) -> Result<(), Reason> {
+        self.adjust(len, 0)
+    }
+
+    /// The kernel notes what kind of packet it becomes, for the segments that it may be cut into.
+    #[inline(always)]
+    fn wrap(&mut self, v4: bool) -> Result<(), Reason> {
+        let flag = if v4 { BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 } else { BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 };
+        self.adjust(tunnel::overhead(v4), flag.into())
     }
 }

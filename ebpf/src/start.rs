@@ -1,13 +1,14 @@
 //! The first packet of a flow: is it for a service, may it use it, and what becomes of it.
 
 use seaway_common::{
-    ADDRESS_CLUSTER_IP, BACKEND_HOST, CONFIG_MASQUERADE_ALL, FLOW_CLOSING, FLOW_FORWARD, FlowKey, FlowValue,
-    Hop, Reason, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_LOOPBACK, ServiceKey,
-    ServiceValue, hash_flow,
+    ADDRESS_CLUSTER_IP, BACKEND_HOST, BACKEND_LOCAL, CONFIG_MASQUERADE_ALL, FLOW_CLOSING, FLOW_DSR,
+    FLOW_FORWARD, FLOW_TRANSMIT, FlowKey, FlowValue, Hop, Reason, SERVICE_DSR, SERVICE_EXTERNAL,
+    SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_LOOPBACK, ServiceKey, ServiceValue, hash_flow,
 };
 use seaway_common::{Addr, Be16};
 
 use crate::headers::Headers;
+use crate::packet::{Route, Way};
 use crate::select::{Choice, select};
 use crate::translate::{Stage, direction};
 use crate::{FlowEntry, Flows, Tables};
@@ -22,9 +23,16 @@ pub struct Plan {
     choice: Choice,
     /// New source address; zero keeps the client's.
     snat: Addr,
+    /// The source that is tried.
+    src: Addr,
+    /// Its port.
+    sport: Be16,
     /// The tuple of replies, and the entry under it.
     reply_key: FlowKey,
     value: FlowValue,
+    /// What the kernel is asked about the way of a flow's packets, and what it says.
+    pub(crate) route: Route,
+    pub(crate) way: Way,
 }
 
 impl Plan {
@@ -95,6 +103,12 @@ fn follow<T: Tables, F: Flows>(
     tables.count_connection(plan.service.service, selected.is_ok());
     if let Err(reason) = selected {
         return Started::No(reason);
+    }
+    if answers_itself(plan, &headers.key) {
+        return match direct(&headers.key, plan, tables, flows) {
+            Ok(()) => Started::Yes,
+            Err(reason) => Started::No(reason),
+        };
     }
     if let Err(reason) = masquerade(plan, &headers.key, inside, tables) {
         return Started::No(reason);
@@ -204,6 +218,28 @@ fn unserved<T: Tables>(headers: &Headers, tables: &T) -> Result<(), Reason> {
     }
 }
 
+/// Whether the endpoint gets the client's packets as they are and answers by itself: one on another
+/// node, of a service that asks for it.
+#[inline(always)]
+fn answers_itself(plan: &Plan, key: &FlowKey) -> bool {
+    let backend = &plan.choice.backend;
+    plan.service.has(SERVICE_DSR)
+        && backend.flags & (BACKEND_LOCAL | BACKEND_HOST) == 0
+        && backend.addr.is_v4() == key.dst.is_v4()
+}
+
+/// Writes the only entry of a flow whose replies do not come this way. Its rewrite names the endpoint
+/// that packets are sent to, and changes nothing in them.
+#[inline(never)]
+fn direct<T: Tables, F: Flows>(key: &FlowKey, plan: &mut Plan, tables: &T, flows: &F) -> Result<(), Reason> {
+    plan.src = key.src;
+    plan.sport = key.sport;
+    write_forward(key, plan, tables);
+    plan.value.state = FLOW_FORWARD | FLOW_TRANSMIT | FLOW_DSR;
+    tables.count_open(plan.choice.id, true);
+    open(key, plan, flows)
+}
+
 /// Gives the flow the node's address as its source where replies might not come back this way; never
 /// towards the node itself, whose stack would not take its own address from outside.
 #[inline(never)]
@@ -236,7 +272,7 @@ fn establish<T: Tables, F: Flows>(
     let (first, last) = (u32::from(config.snat_first), u32::from(config.snat_last));
     let ports = last.saturating_sub(first) + 1;
     let keeps = plan.snat.is_zero();
-    let src = if keeps { key.src } else { plan.snat };
+    plan.src = if keeps { key.src } else { plan.snat };
     let mut sport = u32::from(key.sport.get());
     let start = hash_flow(key);
     if !keeps && (sport < first || sport > last) {
@@ -245,7 +281,8 @@ fn establish<T: Tables, F: Flows>(
     let mut tries = 0;
     while tries < PORT_TRIES {
         tries += 1;
-        write_forward(key, plan, &Way { src, sport: Be16::new(sport as u16) }, tables);
+        plan.sport = Be16::new(sport as u16);
+        write_forward(key, plan, tables);
         turn_round(key, plan);
         let mut claimed = claim(plan, flows);
         if matches!(claimed, Claim::Taken) && is_free(plan, flows) {
@@ -269,17 +306,11 @@ fn establish<T: Tables, F: Flows>(
     Err(Reason::PortsExhausted)
 }
 
-/// The source that a flow tries.
-struct Way {
-    src: Addr,
-    sport: Be16,
-}
-
 /// Fills in what the packet becomes.
 #[inline(never)]
-fn write_forward<T: Tables>(key: &FlowKey, plan: &mut Plan, way: &Way, tables: &T) {
+fn write_forward<T: Tables>(key: &FlowKey, plan: &mut Plan, tables: &T) {
     let backend = &plan.choice.backend;
-    plan.value.to = key.rewrite_to(way.src, way.sport, backend.addr, backend.port);
+    plan.value.to = key.rewrite_to(plan.src, plan.sport, backend.addr, backend.port);
     plan.value.hop = Hop::default();
     plan.value.mtu = 0;
     plan.value.backend = plan.choice.id;

@@ -15,14 +15,14 @@
 //! this node's own sockets answer.
 
 use seaway_common::{
-    BACKEND_SERVING, DEVICE_XDP_TRANSMIT, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_SHARED,
-    FLOW_TRANSMIT, FLOW_XDP_HOP, FlowKey, Reason, Rewrite,
+    BACKEND_SERVING, DEVICE_XDP_TRANSMIT, FLOW_CLOSING, FLOW_DSR, FLOW_ESTABLISHED, FLOW_FORWARD,
+    FLOW_SHARED, FLOW_TRANSMIT, FLOW_XDP_HOP, FlowKey, Reason, Rewrite,
 };
 
 use crate::headers::{Headers, Part, network, parse_v4, parse_v6};
-use crate::packet::{Route, Way};
+use crate::packet::Route;
 use crate::start::{self, Started};
-use crate::{FlowEntry, Flows, Packet, Tables, fragment, icmp};
+use crate::{FlowEntry, Flows, Packet, Room, Tables, fragment, icmp, tunnel};
 
 /// Which program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub enum Verdict {
 /// # Errors
 /// The reason why it could not be; [`Reason::action`] says what to do with the packet.
 #[inline(always)]
-pub fn translate<P: Packet, T: Tables, V4: Flows, V6: Flows>(
+pub fn translate<P: Room, T: Tables, V4: Flows, V6: Flows>(
     packet: &mut P,
     tables: &T,
     v4: &V4,
@@ -92,7 +92,7 @@ pub fn translate<P: Packet, T: Tables, V4: Flows, V6: Flows>(
 
 /// With the flows of the packet's family.
 #[inline(always)]
-fn run<P: Packet, T: Tables, V4: Flows, V6: Flows>(
+fn run<P: Room, T: Tables, V4: Flows, V6: Flows>(
     packet: &mut P,
     headers: &mut Headers,
     tables: &T,
@@ -148,7 +148,7 @@ enum Done {
 }
 
 #[inline(always)]
-fn translate_headers<P: Packet, T: Tables, F: Flows>(
+fn translate_headers<P: Room, T: Tables, F: Flows>(
     packet: &mut P,
     headers: &mut Headers,
     tables: &T,
@@ -180,8 +180,11 @@ fn translate_headers<P: Packet, T: Tables, F: Flows>(
     }
     if headers.accepts() && known.as_ref().is_some_and(|flow| flow.state() & FLOW_CLOSING != 0) {
         // The flow has ended, so this answers a client that went to the backend itself from the
-        // same port. The old entries would catch its packets.
-        forget(&headers.key, flows);
+        // same port. The old entries would catch its packets. XDP leaves them to the program after
+        // it, which has to come to the same end.
+        if stage != Stage::Early {
+            forget(&headers.key, flows);
+        }
         return Ok(Done::NotOurs);
     }
     let flow = match known {
@@ -216,7 +219,7 @@ fn translate_headers<P: Packet, T: Tables, F: Flows>(
 
 /// Translates an error about a packet of a flow, and says where an echo request goes.
 #[inline(always)]
-fn translate_icmp<P: Packet, T: Tables, F: Flows>(
+fn translate_icmp<P: Room, T: Tables, F: Flows>(
     packet: &mut P,
     headers: &Headers,
     tables: &T,
@@ -230,7 +233,7 @@ fn translate_icmp<P: Packet, T: Tables, F: Flows>(
 }
 
 #[inline(always)]
-fn translate_inner<P: Packet, T: Tables, F: Flows>(
+fn translate_inner<P: Room, T: Tables, F: Flows>(
     packet: &mut P,
     headers: &Headers,
     (tables, flows): (&T, &F),
@@ -250,8 +253,12 @@ fn translate_inner<P: Packet, T: Tables, F: Flows>(
         return Ok(Done::NotOurs);
     }
     inner.to = flow.get().to;
-    icmp::rewrite_inner(packet, headers.v4, inner)?;
-    icmp::rewrite(packet, headers, inner)?;
+    if stage == Stage::Ingress && state & FLOW_DSR != 0 {
+        tunnel::encapsulate(packet, headers, &flow, tables)?;
+    } else {
+        icmp::rewrite_inner(packet, headers.v4, inner)?;
+        icmp::rewrite(packet, headers, inner)?;
+    }
     if stage == Stage::Egress || state & FLOW_TRANSMIT == 0 {
         return Ok(Done::Translated);
     }
@@ -286,7 +293,7 @@ fn remember<T: Tables>(headers: &Headers, tables: &T) {
 /// Rewrites the packet and sends it on its way. `moved` says that the next hop is due to be looked
 /// up again.
 #[inline(always)]
-fn deliver<P: Packet, E: FlowEntry, T: Tables>(
+fn deliver<P: Room, E: FlowEntry, T: Tables>(
     packet: &mut P,
     headers: &Headers,
     flow: &E,
@@ -317,8 +324,10 @@ fn deliver<P: Packet, E: FlowEntry, T: Tables>(
     if stage == Stage::Early && (unresolved != 0 || value.state & FLOW_XDP_HOP == 0) {
         return Ok(Done::NotOurs);
     }
-    if value.mtu != 0 && headers.wire_len(packet)? > usize::from(value.mtu) {
-        *detail = u32::from(value.mtu);
+    let wrapped = value.state & FLOW_DSR != 0;
+    let overhead = if wrapped { tunnel::overhead(headers.v4) } else { 0 };
+    if value.mtu != 0 && headers.wire_len(packet)? + overhead > usize::from(value.mtu) {
+        *detail = u32::from(value.mtu) - overhead as u32;
         return Ok(if stage == Stage::Early { Done::NotOurs } else { Done::TooBig });
     }
     if headers.hops_left(packet)? <= 1 {
@@ -326,7 +335,11 @@ fn deliver<P: Packet, E: FlowEntry, T: Tables>(
         return Ok(Done::NotOurs);
     }
     count(packet, headers, flow, tables);
-    headers.rewrite(packet, &value.to, true)?;
+    if wrapped {
+        tunnel::encapsulate(packet, headers, flow, tables)?;
+    } else {
+        headers.rewrite(packet, &value.to, true)?;
+    }
     if unresolved != 0 {
         *detail = unresolved;
         return Ok(Done::Resolve);
@@ -364,24 +377,29 @@ fn look_up<P: Packet, E: FlowEntry, T: Tables>(
     tables: &T,
     unresolved: &mut u32,
 ) -> Found {
-    let Rewrite { src, dst, .. } = flow.get().to;
-    let mut way = Way::default();
-    if let Err(reason) = packet.next_hop(&Route { src, dst, proto }, &mut way) {
-        return Found::No(reason);
-    }
-    let mut state = flow.state() & !FLOW_XDP_HOP;
-    if way.hop.ifindex != 0 && tables.device(way.ifindex) & DEVICE_XDP_TRANSMIT != 0 {
-        state |= FLOW_XDP_HOP;
-    }
-    flow.set_hop(state, &way.hop, way.mtu);
-    if way.ifindex == 0 {
-        Found::Stack
-    } else if way.hop.ifindex == 0 {
-        *unresolved = way.ifindex;
-        Found::Neighbour
-    } else {
-        Found::Hop
-    }
+    let found = tables.keep_plan(|plan| {
+        // Kept there rather than on the stack, which has no room for them.
+        let Rewrite { src, dst, .. } = flow.get().to;
+        plan.route = Route { src, dst, proto };
+        if let Err(reason) = packet.next_hop(&plan.route, &mut plan.way) {
+            return Found::No(reason);
+        }
+        let way = &plan.way;
+        let mut state = flow.state() & !FLOW_XDP_HOP;
+        if way.hop.ifindex != 0 && tables.device(way.ifindex) & DEVICE_XDP_TRANSMIT != 0 {
+            state |= FLOW_XDP_HOP;
+        }
+        flow.set_hop(state, &way.hop, way.mtu);
+        if way.ifindex == 0 {
+            Found::Stack
+        } else if way.hop.ifindex == 0 {
+            *unresolved = way.ifindex;
+            Found::Neighbour
+        } else {
+            Found::Hop
+        }
+    });
+    found.unwrap_or(Found::No(Reason::Inconsistent))
 }
 
 /// Brings a flow's state up to date with a packet of it. An entry that was last touched more than
@@ -396,7 +414,8 @@ fn track<T: Tables, F: Flows>(
 ) -> Result<bool, Reason> {
     let value = flow.get();
     let mut state = value.state;
-    if state & FLOW_FORWARD == 0 {
+    // Of a flow whose replies go another way, the client's own later packets say that it stands.
+    if state & FLOW_FORWARD == 0 || (state & FLOW_DSR != 0 && !headers.opens()) {
         state |= FLOW_ESTABLISHED;
     }
     if headers.closes() {
@@ -411,7 +430,9 @@ fn track<T: Tables, F: Flows>(
         tables.count_open(value.backend, false);
     }
     flow.touch(state, now);
-    refresh_pair(&headers.key, flow, (tables, flows), state & FLOW_SHARED, now)?;
+    if state & FLOW_DSR == 0 {
+        refresh_pair(&headers.key, flow, (tables, flows), state & FLOW_SHARED, now)?;
+    }
     Ok(aged)
 }
 

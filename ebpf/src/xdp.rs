@@ -1,12 +1,14 @@
 //! A packet as XDP sees it.
 
 use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use bytemuck::Pod;
 use seaway_common::Reason;
 
-use crate::packet::{Route, Way};
-use crate::{Packet, fib, word};
+use crate::headers::ETHERNET_LEN;
+use crate::packet::{Room, Route, Way};
+use crate::{Packet, fib, tunnel, word};
 
 /// The bytes between `data` and `data_end`.
 pub struct XdpPacket<'a> {
@@ -59,5 +61,30 @@ impl Packet for XdpPacket<'_> {
         // SAFETY: as in `read`; the packet is this CPU's alone.
         unsafe { word::store(target, &value) };
         Ok(())
+    }
+}
+
+impl Room for XdpPacket<'_> {
+    #[inline(always)]
+    fn set_len(&mut self, len: usize) -> Result<(), Reason> {
+        // SAFETY: the helper takes the program's own context.
+        let result = unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, len as i32 - self.len() as i32) };
+        if result == 0 { Ok(()) } else { Err(Reason::Truncated) }
+    }
+
+    /// At the front: the link header moves.
+    #[inline(always)]
+    fn make_room(&mut self, len: usize) -> Result<(), Reason> {
+        // SAFETY: as above.
+        if unsafe { bpf_xdp_adjust_head(self.ctx.ctx, -(len as i32)) } != 0 {
+            return Err(Reason::Truncated);
+        }
+        let link: [u16; ETHERNET_LEN / 2] = self.read(len)?;
+        self.write(0, link)
+    }
+
+    #[inline(always)]
+    fn wrap(&mut self, v4: bool) -> Result<(), Reason> {
+        self.make_room(tunnel::overhead(v4))
     }
 }

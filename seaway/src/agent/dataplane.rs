@@ -274,7 +274,7 @@ fn end_sockets(outcome: &Outcome) {
     match dead_sockets::end(&outcome.gone_udp) {
         Ok(0) => {}
         Ok(sockets) => {
-            tracing::info!(sockets, "ended sockets that were connected to endpoints which are gone")
+            tracing::info!(sockets, "ended sockets that were connected to endpoints which are gone");
         }
         Err(error) => tracing::warn!(%error, "sockets stay connected to endpoints which are gone"),
     }
