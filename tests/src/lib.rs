@@ -1,4 +1,5 @@
-//! What the tests across crates share: packets, services to send them to, facts to choose from.
+//! What the tests across crates share: packets, services to send them to, facts to choose from, and
+//! a replay of recorded behaviour.
 
 #![forbid(unsafe_code)]
 
@@ -10,4 +11,5 @@ pub mod facts;
 pub mod fixtures;
 pub mod frame;
 pub mod network;
+pub mod reachability;
 pub mod site;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use crate::{
+use super::{
     cases::{Expected, Probe},
     observation::{Observation, folded},
 };

@@ -6,11 +6,11 @@ use std::{
     io::{self, Write as _},
 };
 
-use crate::{expectations::different, lane::Replayed};
+use super::{expectations::different, lane::Replayed};
 
 /// The results of all cases.
 #[derive(Debug)]
-pub(crate) struct Report<'c> {
+pub struct Report<'c> {
     replayed: Vec<Replayed<'c>>,
 }
 
@@ -27,13 +27,14 @@ impl<'c> Report<'c> {
     }
 
     /// Prints it, past the test runner's capture.
-    pub(crate) fn print(&self) {
+    pub fn print(&self) {
         // A reader that went away does not change the result.
         io::stdout().write_all(self.text().as_bytes()).ok();
     }
 
     /// A line per case that is neither as recorded nor better.
-    pub(crate) fn failures(&self) -> Vec<String> {
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
         let failed = self.replayed.iter().filter(|replayed| !replayed.problems.is_empty());
         failed
             .map(|Replayed { case, problems, .. }| format!("{}: {}", case.id, problems.join(" | ")))

@@ -9,7 +9,7 @@ use std::{
 
 use seaway_lab::probe::{self as lab, ProbeProcess, Transport};
 
-use crate::{
+use super::{
     cases::{Probe, Protocol},
     observation::Observation,
     places::{Place, pooled},

@@ -13,7 +13,7 @@ use std::{
 use seaway_harness::Agent;
 use seaway_lab::probe::ProbeProcess;
 
-use crate::{
+use super::{
     cases::{Case, Probe, Step},
     comparison::{Verdict, compare},
     expectations::different,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use seaway_lab::{End, Error, Namespace, Node, Pod, Route, Rule, Veth};
 
-use crate::places::{
+use super::places::{
     BEHIND_N1, LOCAL_PODS, N1_EXT, N1_NODE, N1_PODS, N2_NODE, N2_PODS, POD_RANGE, Place, REMOTE_PODS,
     client_addresses,
 };

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
+use super::{
     cases::Case,
     comparison::Verdict,
     replay::{Probed, Replay, replay},
@@ -18,8 +18,6 @@ use crate::{
 
 /// How many topologies there are at most.
 const LANES_MAX: usize = 4;
-/// How often a case has to match.
-const RUNS: usize = 2;
 
 /// What came of a case.
 #[derive(Debug)]
@@ -32,8 +30,8 @@ pub(crate) struct Replayed<'c> {
     pub(crate) took: Duration,
 }
 
-/// Replays all cases; the results are in their order.
-pub(crate) fn replay_all(cases: &[Case]) -> Vec<Replayed<'_>> {
+/// Replays all cases, each as often as it has to match; the results are in their order.
+pub(crate) fn replay_all(cases: &[Case], runs: usize) -> Vec<Replayed<'_>> {
     let next = AtomicUsize::new(0);
     let lane = || {
         let site = Site::build();
@@ -41,7 +39,7 @@ pub(crate) fn replay_all(cases: &[Case]) -> Vec<Replayed<'_>> {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(case) = cases.get(index) else { return done };
-            done.push((index, replay_case(&site, case)));
+            done.push((index, replay_case(&site, case, runs)));
         }
     };
     let mut done: Vec<_> = thread::scope(|scope| {
@@ -56,11 +54,11 @@ pub(crate) fn replay_all(cases: &[Case]) -> Vec<Replayed<'_>> {
 }
 
 /// Replays a case until a run does not match, at most so often as it has to.
-fn replay_case<'c>(site: &Site, case: &'c Case) -> Replayed<'c> {
+fn replay_case<'c>(site: &Site, case: &'c Case, runs: usize) -> Replayed<'c> {
     let started = Instant::now();
     let mut first: Option<Vec<Probed>> = None;
     let mut problems = Vec::new();
-    for run in 1..=RUNS {
+    for run in 1..=runs {
         let Replay { results, warnings } = match catch_unwind(AssertUnwindSafe(|| replay(site, case))) {
             Ok(replay) => replay,
             Err(panic) => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, net::IpAddr, path::Path};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::places::Place;
+use super::places::Place;
 
 /// The format that is understood.
 const FORMAT: &str = "proxy-reachability/1";

@@ -7,7 +7,7 @@ use std::{
 
 use seaway_lab::probe::Outcome;
 
-use crate::places;
+use super::places;
 
 /// How often each outcome was seen, by whom attempts were answered, and as whom they were seen.
 #[derive(Debug, Default)]

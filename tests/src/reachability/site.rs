@@ -9,7 +9,7 @@ use seaway_lab::{
     probe::{Probe, ProbeProcess, Transport},
 };
 
-use crate::{
+use super::{
     network::{Network, address, network},
     places::{LOCAL_PODS, N1_EXT, N1_NODE, N1_PODS, N2_NODE, N2_PODS, POD_RANGE, Place, REMOTE_PODS},
 };
