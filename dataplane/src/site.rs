@@ -1,5 +1,7 @@
 //! This node, as far as the decisions depend on it.
 
+mod settings;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use seaway_cluster::{AddressFamily, Snapshot};
 use seaway_common::{Addr, Algorithm, Config, PREFIXES_MAX, Prefix};
+
+pub use settings::Settings;
 
 /// This node's name, addresses and settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,8 +135,10 @@ mod tests {
         let ranges = |texts: &[&str]| -> Vec<IpNet> { texts.iter().map(|it| it.parse().unwrap()).collect() };
         let site = Site { service_ranges: ranges(flags), ..Site::default() };
         let range = Arc::new(ServiceCidr { name: "a".into(), ranges: ranges(objects) });
-        let snapshot =
-            Snapshot { service_cidrs: [(Arc::from("a"), range)].into_iter().collect(), ..Snapshot::default() };
+        let snapshot = Snapshot {
+            service_cidrs: [(Arc::from("a"), range)].into_iter().collect(),
+            ..Snapshot::default()
+        };
         assert_eq!(site.service_ranges(&snapshot), ranges(expected));
         assert_eq!(site.config(&snapshot).services_len as usize, told);
         assert_eq!(site.warning(&snapshot).is_some(), expected.len() > told);

@@ -76,7 +76,8 @@ impl Agent {
             );
         }
         collector::start(&pins.maps(), probe.ticks_per_s)?;
-        let report = Report::new(args, probe, node.to_owned());
+        let mut report = Report::new(args, probe, node.to_owned());
+        report.note_site(&site);
         Ok(Self {
             programs,
             sync: Sync::new(maps, site.clone())?,
@@ -133,6 +134,7 @@ impl Agent {
             return None;
         }
         self.site = site;
+        self.report.note_site(&self.site);
         Some(Event::Site(Arc::new(self.site.clone())))
     }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seaway_cluster::Warning;
-use seaway_dataplane::Maps;
 use seaway_dataplane::probe::Probe;
+use seaway_dataplane::site::Settings;
 use seaway_dataplane::status::Status;
 use seaway_dataplane::sync::{Outcome, Sync};
+use seaway_dataplane::{Maps, Site};
 use tokio::time::{Instant, sleep_until};
 
 use super::Args;
@@ -48,6 +49,7 @@ impl Report {
             node,
             manifests: args.facts.manifests.as_ref().map(absolute),
             kubeconfig: args.facts.kubeconfig.as_ref().map(absolute),
+            settings: Settings::default(),
             interfaces: Vec::new(),
             cgroup: args.cgroup.clone(),
             probe,
@@ -74,6 +76,12 @@ impl Report {
             self.source = Arc::clone(warnings);
             self.source_texts = warnings.iter().map(ToString::to_string).collect();
         }
+    }
+
+    /// Replaces what is known of the node.
+    pub(super) fn note_site(&mut self, site: &Site) {
+        self.status.settings = Settings::of(site);
+        self.stale = true;
     }
 
     /// Replaces the interfaces that packets are translated on.
