@@ -13,6 +13,7 @@ mod node;
 mod nullable;
 mod pod;
 mod service;
+mod service_cidr;
 
 pub use endpoint_slice::{
     Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForName, ObjectReference,
@@ -26,6 +27,7 @@ pub use service::{
     ClientIpConfig, LoadBalancerIngress, LoadBalancerStatus, NumberOrName, Service, ServicePort, ServiceSpec,
     ServiceStatus, SessionAffinityConfig,
 };
+pub use service_cidr::{ServiceCidr, ServiceCidrSpec};
 
 /// An object of a kind that is read.
 pub trait Object {
@@ -43,4 +45,4 @@ macro_rules! objects {
     };
 }
 
-objects! { EndpointSlice Endpoints Namespace Node Pod Service }
+objects! { EndpointSlice Endpoints Namespace Node Pod Service ServiceCidr }

@@ -13,6 +13,7 @@ mod node;
 mod pod;
 mod service;
 mod service_address;
+mod service_cidr;
 mod service_port;
 mod subject;
 
@@ -23,6 +24,7 @@ pub use node::node;
 pub use pod::pod;
 pub use service::service;
 pub(crate) use service_address::{NO_CLUSTER_IP, cluster_ip_texts};
+pub use service_cidr::service_cidr;
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ mod warning;
 pub use endpoint_slice::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints};
 pub use join::{JoinedEndpoint, PortKey};
 pub use name::{ObjectName, ServiceName};
-pub use node::{Namespace, Node, Pod, PodPort, Taint};
+pub use node::{Namespace, Node, Pod, PodPort, ServiceCidr, Taint};
 pub use service::{
     Ingress, Protocol, Service, ServicePort, ServiceType, SessionAffinity, TargetPort, TrafficDistribution,
     TrafficPolicy,

@@ -1,4 +1,4 @@
-//! Nodes, Pods and Namespaces, as far as they are read.
+//! Nodes, Pods, Namespaces and ServiceCIDRs, as far as they are read.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -81,4 +81,13 @@ pub struct Namespace {
     pub name: Arc<str>,
     /// `metadata.labels`.
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// A ServiceCIDR (networking.k8s.io/v1): where cluster IPs come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceCidr {
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// `spec.cidrs` that parse, host bits cleared.
+    pub ranges: Vec<IpNet>,
 }

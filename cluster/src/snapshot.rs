@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 
-use crate::{EndpointSlice, Namespace, Node, ObjectName, Pod, Service, ServiceName, Slices};
+use crate::{EndpointSlice, Namespace, Node, ObjectName, Pod, Service, ServiceCidr, ServiceName, Slices};
 
 /// A map of facts. A clone shares all of its nodes with the original, and a change copies only the
 /// few on the way to it: keeping a snapshot of ten thousand Services, changing one of them, and
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub pods: FactMap<ObjectName, Arc<Pod>>,
     /// Namespaces by name.
     pub namespaces: FactMap<Arc<str>, Arc<Namespace>>,
+    /// ServiceCIDRs by name.
+    pub service_cidrs: FactMap<Arc<str>, Arc<ServiceCidr>>,
 }
 
 impl Snapshot {
@@ -43,6 +45,7 @@ impl Snapshot {
             && self.nodes.is_empty()
             && self.pods.is_empty()
             && self.namespaces.is_empty()
+            && self.service_cidrs.is_empty()
     }
 
     /// Services that are not what they were `before`, and those whose slices are not. Where both
@@ -60,6 +63,7 @@ impl Snapshot {
         share(&mut self.nodes, &previous.nodes, |now, _| now.clone());
         share(&mut self.pods, &previous.pods, |now, _| now.clone());
         share(&mut self.namespaces, &previous.namespaces, |now, _| now.clone());
+        share(&mut self.service_cidrs, &previous.service_cidrs, |now, _| now.clone());
         share(&mut self.slices, &previous.slices, Slices::shared_with);
     }
 

@@ -31,6 +31,8 @@ pub struct Wants {
     pub pods: Scope,
     /// Namespaces.
     pub namespaces: bool,
+    /// ServiceCIDRs, where the cluster has them (Kubernetes 1.33).
+    pub service_cidrs: bool,
 }
 
 /// How many objects of a kind are wanted.
@@ -64,13 +66,14 @@ impl Wants {
             nodes: Scope::Node(Arc::clone(&node)),
             pods: Scope::Node(node),
             namespaces: false,
+            service_cidrs: true,
         }
     }
 
     /// What a DNS server reads; it needs Pods and Nodes for some of its options only.
     pub fn names(pods: bool, nodes: bool) -> Self {
         let all = |wanted: bool| if wanted { Scope::All } else { Scope::None };
-        Self { headless: true, nodes: all(nodes), pods: all(pods), namespaces: true }
+        Self { headless: true, nodes: all(nodes), pods: all(pods), namespaces: true, service_cidrs: false }
     }
 }
 

@@ -54,6 +54,8 @@ pub enum Kind {
     EndpointSlice,
     /// `v1` Endpoints, the predecessor of EndpointSlice.
     Endpoints,
+    /// `networking.k8s.io/v1` ServiceCIDR.
+    ServiceCidr,
 }
 
 impl Warning {
@@ -86,6 +88,7 @@ impl Kind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Endpoints => "Endpoints",
+            Self::ServiceCidr => "ServiceCIDR",
         }
     }
 }

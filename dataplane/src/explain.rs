@@ -1,10 +1,13 @@
 //! Why traffic to an address goes where it goes, from the facts alone.
 
+mod in_force;
+
 use std::net::{IpAddr, SocketAddr};
 
 use seaway_cluster::{AddressFamily, JoinedEndpoint, Service, ServicePort, Snapshot};
 use seaway_common::{
-    Algorithm, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_SOMEWHERE, ServiceValue,
+    Algorithm, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_SOMEWHERE, ServiceKey,
+    ServiceValue,
 };
 use serde::Serialize;
 
@@ -13,6 +16,8 @@ use crate::maglev;
 use crate::policy::{self, Exclusion, Place, Topology, Uses};
 use crate::preferences::name_of;
 use crate::site::Site;
+
+pub use in_force::{InForce, in_force};
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +40,13 @@ pub struct Explanation {
     pub endpoints: Vec<Candidate>,
     /// What is worth knowing besides.
     pub notes: Vec<String>,
+    /// What the maps of this node say, where they can be read.
+    pub in_force: Option<InForce>,
+    /// The client counts as a part of the cluster.
+    pub inside: bool,
+    /// The frontend's key in the maps.
+    #[serde(skip)]
+    pub frontend: ServiceKey,
 }
 
 /// One endpoint, in or out.
@@ -56,8 +68,11 @@ pub enum Error {
     /// Nobody has the address.
     #[error("no service has the address {0}")]
     UnknownAddress(IpAddr),
+    /// Nobody has the address, though Services have theirs from its range.
+    #[error("no service has the address {0}; it lies in a range of Services, so packets to it are dropped")]
+    Unallocated(IpAddr),
     /// Nobody has the port.
-    #[error("no service has port {port} of {addr}; its ports are {known}")]
+    #[error("no service has port {port} of {addr}, so it is refused; its ports are {known}")]
     UnknownPort {
         /// The address.
         addr: IpAddr,
@@ -85,8 +100,9 @@ pub fn explain(
     let place = frontend(vip.ip(), vip.port(), protocol);
     let owner = desired.owner(&place);
     let found = owner.and_then(|key| port_of(snapshot, key).map(|(service, port)| (key, service, port)));
-    let Some((key, service, port)) = found else { return Err(unknown(snapshot, vip)) };
-    let Some(wanted) = desired.port(key) else { return Err(unknown(snapshot, vip)) };
+    let Some((key, service, port)) = found else { return Err(unknown(snapshot, &site, vip)) };
+    let Some(wanted) = desired.port(key) else { return Err(unknown(snapshot, &site, vip)) };
+    let key_of_frontend = place;
     let flags = wanted.claims.get(&place).copied().unwrap_or(0);
     let value = ServiceValue { flags, ..ServiceValue::default() };
     let inside = is_inside(snapshot, &site, client);
@@ -112,6 +128,9 @@ pub fn explain(
         algorithm: chooser(value.algorithm(inside), candidates.iter().filter(|it| it.candidate).count()),
         notes: notes(client, &candidates, &desired, key, value),
         endpoints: candidates,
+        in_force: None,
+        inside,
+        frontend: key_of_frontend,
     })
 }
 
@@ -121,11 +140,15 @@ fn port_of<'a>(snapshot: &'a Snapshot, key: &PortKey) -> Option<(&'a Service, &'
     Some((service, port))
 }
 
-fn unknown(snapshot: &Snapshot, vip: SocketAddr) -> Error {
+fn unknown(snapshot: &Snapshot, site: &Site, vip: SocketAddr) -> Error {
     let family = if vip.is_ipv4() { AddressFamily::Ipv4 } else { AddressFamily::Ipv6 };
     let of_address = |service: &&Service| service.proxied() && service.cluster_ip(family) == Some(vip.ip());
     let service = snapshot.services.values().map(AsRef::as_ref).find(of_address);
-    let Some(service) = service else { return Error::UnknownAddress(vip.ip()) };
+    let ranges = site.service_ranges(snapshot);
+    let Some(service) = service else {
+        let allocated = ranges.iter().any(|range| range.contains(&vip.ip()));
+        return if allocated { Error::Unallocated(vip.ip()) } else { Error::UnknownAddress(vip.ip()) };
+    };
     let ports: Vec<String> = service
         .ports
         .iter()
@@ -192,7 +215,7 @@ fn chooser(algorithm: Algorithm, candidates: usize) -> String {
         }
         Algorithm::RoundRobin => format!("{name}: the candidates take turns"),
         Algorithm::LeastConnections => {
-            format!("{name}: the candidate with the fewest open connections, of sixteen that are looked at")
+            format!("{name}: the candidate with the fewest open connections, of eight that are looked at")
         }
     }
 }

@@ -1,12 +1,16 @@
 //! This node, as far as the decisions depend on it.
 
+mod settings;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use seaway_cluster::{AddressFamily, Snapshot};
-use seaway_common::{Addr, Algorithm, Config};
+use seaway_common::{Addr, Algorithm, Config, PREFIXES_MAX, Prefix};
+
+pub use settings::Settings;
 
 /// This node's name, addresses and settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +25,9 @@ pub struct Site {
     pub node_ports: Vec<IpNet>,
     /// How endpoints are chosen where a Service does not say.
     pub algorithms: Algorithms,
-    /// What the programs are told, without the node's addresses.
+    /// Where Services get their addresses from, beside what ServiceCIDRs say.
+    pub service_ranges: Vec<IpNet>,
+    /// What the programs are told, without the node's addresses and the Services' ranges.
     pub config: Config,
 }
 
@@ -81,12 +87,70 @@ impl Site {
             here.or_else(routed).map(Addr::from).unwrap_or_default()
         };
         let (snat_v4, snat_v6) = (address(AddressFamily::Ipv4), address(AddressFamily::Ipv6));
-        Config { snat_v4, snat_v6, ..self.config }
+        let mut config = Config { snat_v4, snat_v6, ..self.config };
+        let ranges = self.service_ranges(snapshot);
+        for (place, range) in config.services.iter_mut().zip(&ranges) {
+            *place = Prefix::new(range.addr(), range.prefix_len());
+            config.services_len += 1;
+        }
+        config
+    }
+
+    /// Where Services get their addresses from, in as few ranges as possible: those of the settings
+    /// and those of the ServiceCIDRs.
+    pub fn service_ranges(&self, snapshot: &Snapshot) -> Vec<IpNet> {
+        let told = snapshot.service_cidrs.values().flat_map(|range| &range.ranges);
+        IpNet::aggregate(&self.service_ranges.iter().chain(told).copied().collect())
+    }
+
+    /// What is wrong with the ranges, if something is.
+    pub fn warning(&self, snapshot: &Snapshot) -> Option<String> {
+        let ranges = self.service_ranges(snapshot);
+        let rest = ranges.get(PREFIXES_MAX..).filter(|rest| !rest.is_empty())?;
+        let rest: Vec<String> = rest.iter().map(ToString::to_string).collect();
+        Some(format!(
+            "Services have addresses from {} ranges and {PREFIXES_MAX} fit: in {} addresses that no Service \
+             has are not dropped",
+            ranges.len(),
+            rest.join(", ")
+        ))
     }
 
     /// Whether an address is one of the node's own.
     pub fn owns(&self, snapshot: &Snapshot, address: IpAddr) -> bool {
         let said = snapshot.nodes.get(&*self.node).is_some_and(|node| node.addresses.contains(&address));
         said || self.addresses.contains(&address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seaway_cluster::ServiceCidr;
+
+    use super::*;
+
+    /// The ranges of the settings, those of a ServiceCIDR, and what becomes of them.
+    #[track_caller]
+    fn check(flags: &[&str], objects: &[&str], expected: &[&str], told: usize) {
+        let ranges = |texts: &[&str]| -> Vec<IpNet> { texts.iter().map(|it| it.parse().unwrap()).collect() };
+        let site = Site { service_ranges: ranges(flags), ..Site::default() };
+        let range = Arc::new(ServiceCidr { name: "a".into(), ranges: ranges(objects) });
+        let snapshot = Snapshot {
+            service_cidrs: [(Arc::from("a"), range)].into_iter().collect(),
+            ..Snapshot::default()
+        };
+        assert_eq!(site.service_ranges(&snapshot), ranges(expected));
+        assert_eq!(site.config(&snapshot).services_len as usize, told);
+        assert_eq!(site.warning(&snapshot).is_some(), expected.len() > told);
+    }
+
+    #[test]
+    fn ranges_of_services_are_told_in_as_few_as_possible() {
+        check(&[], &[], &[], 0);
+        check(&["10.96.0.0/16"], &["10.96.0.0/12", "fd96::/108"], &["10.96.0.0/12", "fd96::/108"], 2);
+        check(&["10.0.0.0/24"], &["10.0.1.0/24"], &["10.0.0.0/23"], 1);
+        let many: Vec<String> = (0..9).map(|number| format!("10.{}.0.0/24", number * 2)).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        check(&[], &many, &many, PREFIXES_MAX);
     }
 }

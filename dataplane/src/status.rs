@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::probe::Probe;
+use crate::site::Settings;
 
 /// The file's name in the run folder.
 pub const FILE: &str = "status.json";
@@ -37,6 +38,9 @@ pub struct Status {
     /// How to reach the API server, if not as a pod of the cluster does.
     #[serde(default)]
     pub kubeconfig: Option<PathBuf>,
+    /// What it knows of the node.
+    #[serde(default)]
+    pub settings: Settings,
     /// Interfaces with the XDP program.
     pub interfaces: Vec<String>,
     /// The cgroup with the socket hooks.

@@ -189,6 +189,7 @@ impl<M: Maps> Sync<M> {
         outcome.without_table.append(&mut plan.without_table);
         outcome.conflicts = self.desired.conflicts();
         outcome.warnings = self.desired.warnings().cloned().collect();
+        outcome.warnings.extend(self.snapshot.as_ref().and_then(|snapshot| self.site.warning(snapshot)));
         outcome
     }
 
@@ -229,7 +230,7 @@ impl<M: Maps> Sync<M> {
 
 /// An empty source is one that is not ready, or is broken: it deletes nothing.
 fn says_nothing(snapshot: &Snapshot) -> bool {
-    let Snapshot { services, slices, nodes, pods, namespaces: _ } = snapshot;
+    let Snapshot { services, slices, nodes, pods, namespaces: _, service_cidrs: _ } = snapshot;
     services.is_empty() && slices.is_empty() && nodes.is_empty() && pods.is_empty()
 }
 

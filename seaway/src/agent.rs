@@ -3,6 +3,7 @@
 mod capacity;
 mod dataplane;
 mod health_checks;
+mod http_server;
 mod interfaces;
 mod options;
 mod report;
@@ -126,6 +127,10 @@ async fn follow(
             }
             () = agent.status_due() => {
                 agent.write_status();
+                None
+            }
+            () = agent.health_checks_due() => {
+                agent.retry_health_checks();
                 None
             }
             () = ends.wait() => return Ok(()),

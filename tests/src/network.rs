@@ -17,6 +17,7 @@ use seaway_lab::{
 
 /// Long enough for a loaded machine.
 const PATIENCE_MS: u64 = 30_000;
+const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 const GATEWAYS: [&str; 2] = ["10.1.1.1", "fd77:1::1"];
 /// Names and addresses of the pods.
 const PODS: [(&str, [&str; 2]); 3] = [
@@ -112,14 +113,22 @@ impl Network {
     /// # Panics
     /// When the node's namespace cannot be entered.
     pub fn get(&self, port: u16, path: &str) -> Option<(u16, String)> {
+        self.get_at(self.topology.node.namespace(), (std::net::Ipv4Addr::LOCALHOST, port).into(), path)
+    }
+
+    /// What an address answers to a GET from a namespace.
+    ///
+    /// # Panics
+    /// When the namespace cannot be entered.
+    pub fn get_at(&self, from: &Namespace, address: SocketAddr, path: &str) -> Option<(u16, String)> {
         let ask = || -> std::io::Result<String> {
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+            let mut stream = std::net::TcpStream::connect_timeout(&address, CONNECT_WITHIN)?;
             write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")?;
             let mut text = String::new();
             stream.read_to_string(&mut text)?;
             Ok(text)
         };
-        let text = self.topology.node.namespace().run(ask).expect("the node's namespace").ok()?;
+        let text = from.run(ask).expect("the namespace").ok()?;
         let (head, body) = text.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }

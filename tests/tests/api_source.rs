@@ -9,13 +9,13 @@ mod api_source {
 use std::fs;
 use std::time::{Duration, Instant};
 
-use api_source::setting::{Setting, quick};
+use api_source::setting::{Facts, Setting, quick};
 use seaway_cluster::api_server::Options;
 use seaway_harness::{ApiBehaviour, ApiFault};
 use seaway_tests::api_objects::{name, node, service, slice};
 use serde_json::json;
 
-const KINDS: [&str; 4] = ["services", "endpointslices", "nodes", "pods"];
+const KINDS: [&str; 5] = ["services", "endpointslices", "nodes", "pods", "servicecidrs"];
 
 /// Ways to list: streamed, in pages of 3, and in pages from a server that knows no streams.
 fn ways() -> [(Options, ApiBehaviour); 3] {
@@ -70,6 +70,41 @@ async fn only_what_a_proxy_serves_is_sent() {
     let snapshot = facts.snapshot();
     assert!(snapshot.nodes.keys().map(AsRef::as_ref).eq(["node-1"]));
     assert!(snapshot.services.keys().map(|key| key.name.to_string()).eq([name(0)]));
+}
+
+#[tokio::test]
+async fn a_cluster_without_service_cidrs_will_do() {
+    for status in [404, 403] {
+        let setting = Setting::new(ApiBehaviour::default());
+        setting.server.put(service(0));
+        setting.server.fail_next("servicecidrs", ApiFault::Status(status));
+        let mut facts = setting.follow(quick()).await;
+        facts.until(1, 0).await;
+        setting.server.put(service(1));
+        facts.until(2, 0).await;
+        assert_eq!((facts.snapshot().service_cidrs.len(), facts.warnings()), (0, String::new()));
+    }
+}
+
+#[tokio::test]
+async fn ranges_of_services_come_and_go() {
+    let setting = Setting::new(ApiBehaviour::default());
+    let range = |name: &str, cidrs: &[&str]| json!({"kind": "ServiceCIDR", "metadata": {"name": name}, "spec": {"cidrs": cidrs}});
+    setting.server.put_all([service(0), range("kubernetes", &["10.96.0.0/12", "fd96::/108"])]);
+    let mut facts = setting.follow(quick()).await;
+    facts.until(1, 0).await;
+    let ranges = |facts: &Facts| -> Vec<String> {
+        let all = facts.snapshot();
+        all.service_cidrs.values().flat_map(|range| &range.ranges).map(ToString::to_string).collect()
+    };
+    assert_eq!(ranges(&facts), ["10.96.0.0/12", "fd96::/108"]);
+    setting.server.put_all([range("more", &["172.30.0.9/16", "nonsense"]), service(1)]);
+    facts.until(2, 0).await;
+    facts.until_warnings("ServiceCIDR more: spec.cidrs[1]: \"nonsense\" is not an address range").await;
+    assert_eq!(ranges(&facts), ["10.96.0.0/12", "fd96::/108", "172.30.0.0/16"]);
+    setting.server.delete("ServiceCIDR", "more");
+    facts.until_warnings("").await;
+    assert_eq!(ranges(&facts).len(), 2);
 }
 
 /// A fault in the way of one change: it arrives all the same, and without a warning that stays.

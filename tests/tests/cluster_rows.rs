@@ -165,6 +165,37 @@ fn row_34_services_of_a_range_that_was_added_and_named_ports_work() {
     check_answer(&network, &mut agent, &usual(), 2);
 }
 
+/// What becomes of a TCP connect from outside of the node.
+#[track_caller]
+fn check_connect(network: &Network, address: &str, port: u16, expected: &Outcome) {
+    let mut prober = network.prober(Path::Xdp);
+    let to = (address.parse::<std::net::IpAddr>().unwrap(), port).into();
+    let probe = Probe { timeout_ms: 500, ..Probe::new(Transport::Tcp, to) };
+    let mut found = None;
+    wait_for(&format!("{expected:?} of {to}"), PATIENCE, || {
+        found = Some(prober.ask(&probe).unwrap());
+        found.as_ref() == Some(expected)
+    });
+}
+
+#[test]
+fn row_34_ranges_of_services_are_those_of_the_service_cidrs() {
+    privileged!();
+    let (network, server) = network(&[0]);
+    let range = |name: &str, range: &str| json!({"kind": "ServiceCIDR", "metadata": {"name": name}, "spec": {"cidrs": [range]}});
+    server.put(range("kubernetes", "10.96.0.0/16"));
+    let _agent = network.start();
+    // No Service has it: dropped. One has it, on other ports: refused.
+    check_connect(&network, "10.96.7.7", ECHO_TCP, &Outcome::Timeout);
+    check_connect(&network, &usual(), 4444, &Outcome::Refused);
+    // Not in a range that is known of: the node has no way there, and says so.
+    check_connect(&network, "172.30.0.9", ECHO_TCP, &Outcome::Unreachable);
+    server.put(range("more", "172.30.0.0/16"));
+    check_connect(&network, "172.30.0.9", ECHO_TCP, &Outcome::Timeout);
+    server.delete("ServiceCIDR", "more");
+    check_connect(&network, "172.30.0.9", ECHO_TCP, &Outcome::Unreachable);
+}
+
 #[test]
 fn row_35_health_and_metrics_are_told_as_kube_proxy_does() {
     privileged!();

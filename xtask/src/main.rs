@@ -4,6 +4,7 @@
 
 mod bench;
 mod ebpf;
+mod features;
 mod image;
 mod lint;
 mod test;
@@ -21,6 +22,8 @@ enum Task {
     Bench(bench::Args),
     /// Rebuild the eBPF objects from their sources (needs nightly and bpf-linker).
     Ebpf(ebpf::Args),
+    /// The feature table, with the tests that prove each row and how they last ended.
+    Features(features::Args),
     /// Build the container image and print its size (needs podman or docker).
     Image,
     /// Formatting and clippy, as CI runs them.
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Bench(args) => bench::run(&args),
         Task::Ebpf(args) => ebpf::run(&args),
+        Task::Features(args) => features::run(&args),
         Task::Image => image::run(),
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),

@@ -46,7 +46,16 @@ impl Query {
         if wants.namespaces {
             queries.push(query(Kind::Namespace, None, None));
         }
+        if wants.service_cidrs {
+            queries.push(query(Kind::ServiceCidr, None, None));
+        }
         queries
+    }
+
+    /// Whether everything else can do without: older servers do not know the kind, and rights that
+    /// were given for an older agent do not cover it.
+    pub(super) fn optional(&self) -> bool {
+        self.kind == Kind::ServiceCidr
     }
 
     /// One page of a list.
@@ -87,6 +96,7 @@ impl Query {
             Kind::Service => "/api/v1/services",
             Kind::Endpoints => "/api/v1/endpoints",
             Kind::EndpointSlice => "/apis/discovery.k8s.io/v1/endpointslices",
+            Kind::ServiceCidr => "/apis/networking.k8s.io/v1/servicecidrs",
         })
     }
 }
@@ -113,6 +123,7 @@ mod tests {
                 "/apis/discovery.k8s.io/v1/endpointslices?&labelSelector=%21service.kubernetes.io%2Fheadless",
                 "/api/v1/nodes?&fieldSelector=metadata.name%3Dn1",
                 "/api/v1/pods?&fieldSelector=spec.nodeName%3Dn1",
+                "/apis/networking.k8s.io/v1/servicecidrs?",
             ],
         );
     }

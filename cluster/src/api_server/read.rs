@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::api::{self, Metadata, Object};
-use crate::{EndpointSlice, Kind, Namespace, Node, ObjectId, Pod, Service, Warning, convert};
+use crate::{EndpointSlice, Kind, Namespace, Node, ObjectId, Pod, Service, ServiceCidr, Warning, convert};
 
 /// When the cluster noticed what led to the slice (kube-proxy's and the slice controller's).
 const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
@@ -25,6 +25,8 @@ pub(super) enum Fact {
     Node(Arc<Node>),
     /// A Namespace.
     Namespace(Arc<Namespace>),
+    /// A ServiceCIDR.
+    ServiceCidr(Arc<ServiceCidr>),
     /// The object says nothing to Seaway.
     Nothing,
 }
@@ -67,6 +69,9 @@ pub(super) fn read(kind: Kind, text: &RawValue) -> serde_json::Result<Reading> {
         Kind::Namespace => {
             typed::<api::Namespace>(text, |object| Ok(Fact::Namespace(Arc::new(convert::namespace(object)?))))
         }
+        Kind::ServiceCidr => typed::<api::ServiceCidr>(text, |object| {
+            Ok(Fact::ServiceCidr(Arc::new(convert::service_cidr(object, &mut notes)?)))
+        }),
         Kind::Endpoints => typed::<api::Endpoints>(text, |_| Ok(Fact::Nothing)),
     };
     let (metadata, fact) = match read {

@@ -158,6 +158,10 @@ impl Store {
                 self.changed |= replace(&mut facts.namespaces, namespace.name.clone(), namespace);
                 return;
             }
+            Fact::ServiceCidr(range) => {
+                self.changed |= replace(&mut facts.service_cidrs, range.name.clone(), range);
+                return;
+            }
             Fact::Nothing => return self.remove(kind, name, arrived),
         };
         if services || slices {
@@ -188,6 +192,7 @@ impl Store {
             (Kind::Pod, Some(name)) => facts.pods.remove(&name).is_some(),
             (Kind::Node, None) => facts.nodes.remove(name).is_some(),
             (Kind::Namespace, None) => facts.namespaces.remove(name).is_some(),
+            (Kind::ServiceCidr, None) => facts.service_cidrs.remove(name).is_some(),
             _ => false,
         };
         self.changed |= gone;
@@ -219,6 +224,7 @@ impl Store {
             Kind::Pod => facts.pods.keys().map(ToString::to_string).collect(),
             Kind::Node => facts.nodes.keys().map(ToString::to_string).collect(),
             Kind::Namespace => facts.namespaces.keys().map(ToString::to_string).collect(),
+            Kind::ServiceCidr => facts.service_cidrs.keys().map(ToString::to_string).collect(),
             Kind::Endpoints => Vec::new(),
         }
     }

@@ -74,6 +74,11 @@ impl Trouble {
         }
     }
 
+    /// Whether the server does not know the kind (404), or the rights do not cover it (403).
+    pub(super) fn withheld(&self) -> bool {
+        matches!(self, Self::Refused { code: 403 | 404, .. })
+    }
+
     /// Whether the request itself was not understood, as old servers answer to newer parameters.
     pub(super) fn not_understood(&self) -> bool {
         matches!(self, Self::Refused { code: 400 | 422, .. })

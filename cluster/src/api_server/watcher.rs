@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{AsyncBufRead, AsyncBufReadExt};
 use kube::Client;
@@ -22,6 +22,8 @@ use super::trouble::Trouble;
 const LINE_BYTES_MAX: usize = 64 << 20;
 /// Failures in a row after which somebody is told: a connection that is cut once is no news.
 const TOLD_AFTER: u32 = 2;
+/// A kind that the cluster may do without is asked for again after this long.
+const WITHHELD_RETRY: Duration = Duration::from_mins(5);
 /// Lists that were not streamed to their end before pages are asked for instead.
 const STREAMS_UNFINISHED_MAX: u32 = 2;
 
@@ -39,6 +41,8 @@ pub(super) struct Watcher {
     streaming: bool,
     backoff: Backoff,
     failures: u32,
+    /// A list came to its end, or the cluster does without the kind.
+    told: bool,
 }
 
 impl Watcher {
@@ -60,6 +64,7 @@ impl Watcher {
             streaming: options.streaming,
             backoff: Backoff::new(options.retry),
             failures: 0,
+            told: false,
         }
     }
 
@@ -71,18 +76,21 @@ impl Watcher {
                 () = deltas.closed() => return,
                 outcome = self.follow() => outcome,
             };
-            let at_once = match outcome {
+            let wait = match outcome {
                 // The server ends every watch after a while.
-                Ok(()) => self.failures == 0,
+                Ok(()) if self.failures == 0 => continue,
+                Ok(()) => self.backoff.wait(random()),
                 Err(Trouble::Done) => return,
-                Err(trouble) => self.recover(&trouble).await,
-            };
-            if !at_once {
-                let wait = self.backoff.wait(random());
-                tokio::select! {
-                    () = deltas.closed() => return,
-                    () = sleep(wait) => {}
+                Err(trouble) if trouble.withheld() && self.query.optional() => {
+                    self.do_without(&trouble).await;
+                    WITHHELD_RETRY
                 }
+                Err(trouble) if self.recover(&trouble).await => continue,
+                Err(_) => self.backoff.wait(random()),
+            };
+            tokio::select! {
+                () = deltas.closed() => return,
+                () = sleep(wait) => {}
             }
         }
     }
@@ -127,6 +135,16 @@ impl Watcher {
         false
     }
 
+    /// A kind that was never listed counts as listed: there is none.
+    async fn do_without(&mut self, trouble: &Trouble) {
+        let kind = self.query.kind;
+        tracing::debug!(%kind, %trouble, "the cluster does not tell of this kind");
+        if !std::mem::replace(&mut self.told, true) {
+            self.send(Delta::Begin(kind)).await.ok();
+            self.send(Delta::End(kind)).await.ok();
+        }
+    }
+
     /// Lists every object, page by page.
     async fn list(&mut self) -> Result<(), Trouble> {
         let kind = self.query.kind;
@@ -145,6 +163,7 @@ impl Watcher {
                 break;
             }
         }
+        self.told = true;
         self.send(Delta::End(kind)).await
     }
 
@@ -198,6 +217,7 @@ impl Watcher {
             }
             Line::Bookmark { position, list_ends } => {
                 if listing && list_ends {
+                    self.told = true;
                     self.send(Delta::End(kind)).await?;
                     self.send(Delta::Trouble(kind, None)).await?;
                     self.unfinished = 0;

@@ -114,6 +114,9 @@ impl Facts {
             Object::Namespace(namespace) => {
                 snapshot.namespaces.insert(namespace.name.clone(), namespace);
             }
+            Object::ServiceCidr(range) => {
+                snapshot.service_cidrs.insert(range.name.clone(), range);
+            }
         }
     }
 

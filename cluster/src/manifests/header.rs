@@ -53,7 +53,7 @@ impl Header {
         let name = field("name")?;
         let namespace = field("namespace").unwrap_or("default");
         let name = match kind {
-            Kind::Namespace | Kind::Node => name.to_owned(),
+            Kind::Namespace | Kind::Node | Kind::ServiceCidr => name.to_owned(),
             _ => format!("{namespace}/{name}"),
         };
         Some(ObjectId { kind, name })
@@ -61,8 +61,15 @@ impl Header {
 }
 
 fn known(kind: &str) -> Option<Kind> {
-    const KINDS: [Kind; 6] =
-        [Kind::Namespace, Kind::Node, Kind::Pod, Kind::Service, Kind::EndpointSlice, Kind::Endpoints];
+    const KINDS: [Kind; 7] = [
+        Kind::Namespace,
+        Kind::Node,
+        Kind::Pod,
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::Endpoints,
+        Kind::ServiceCidr,
+    ];
     KINDS.into_iter().find(|known| known.as_str() == kind)
 }
 
@@ -70,6 +77,7 @@ fn known(kind: &str) -> Option<Kind> {
 pub(super) fn version_of(kind: Kind) -> &'static str {
     match kind {
         Kind::EndpointSlice => "discovery.k8s.io/v1",
+        Kind::ServiceCidr => "networking.k8s.io/v1",
         Kind::Namespace | Kind::Node | Kind::Pod | Kind::Service | Kind::Endpoints => "v1",
     }
 }

@@ -7,7 +7,8 @@ use crate::api;
 
 use super::shape::{Misfit, Source};
 use crate::{
-    AddressFamily, EndpointSlice, Kind, Namespace, Node, ObjectName, Pod, Service, Warning, convert, defaults,
+    AddressFamily, EndpointSlice, Kind, Namespace, Node, ObjectName, Pod, Service, ServiceCidr, Warning,
+    convert, defaults,
 };
 
 /// The facts of one object.
@@ -25,6 +26,8 @@ pub(super) enum Object {
     Node(Arc<Node>),
     /// A Namespace.
     Namespace(Arc<Namespace>),
+    /// A ServiceCIDR.
+    ServiceCidr(Arc<ServiceCidr>),
 }
 
 /// Why there is no object.
@@ -73,6 +76,9 @@ pub(super) fn read(
             defaults::namespace(&mut object);
             Object::Namespace(Arc::new(convert::namespace(&object)?))
         }
+        Kind::ServiceCidr => {
+            Object::ServiceCidr(Arc::new(convert::service_cidr(&source.decode(unknown)?, notes)?))
+        }
     }))
 }
 
@@ -86,6 +92,7 @@ impl Object {
             Self::Pod(_) => Kind::Pod,
             Self::Node(_) => Kind::Node,
             Self::Namespace(_) => Kind::Namespace,
+            Self::ServiceCidr(_) => Kind::ServiceCidr,
         }
     }
 
@@ -98,6 +105,7 @@ impl Object {
             Self::Pod(pod) => &pod.name,
             Self::Node(node) => &node.name,
             Self::Namespace(namespace) => &namespace.name,
+            Self::ServiceCidr(range) => &range.name,
         }
     }
 }

@@ -14,6 +14,7 @@ pub(super) fn known(kind: Kind, path: &str) -> bool {
         Kind::Pod => POD,
         Kind::Node => NODE,
         Kind::Namespace => NAMESPACE,
+        Kind::ServiceCidr => SERVICE_CIDR,
     };
     let mut groups = own.iter().chain(ANY);
     groups.any(|(group, fields)| *group == parent && fields.contains(&field))
@@ -209,6 +210,7 @@ const NODE: Fields = &[
     ),
 ];
 const NAMESPACE: Fields = &[("", &["spec", "status"])];
+const SERVICE_CIDR: Fields = &[("", &["status"])];
 
 #[cfg(test)]
 mod tests {

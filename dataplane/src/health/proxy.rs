@@ -12,6 +12,8 @@ use jiff::Timestamp;
 use seaway_cluster::{AddressFamily, Node};
 use serde::Serialize;
 
+use super::Answer;
+
 /// The taint of nodes that the cluster autoscaler is about to remove (KEP-3836).
 const ABOUT_TO_GO: &str = "ToBeDeletedByClusterAutoscaler";
 /// What Go's zero time looks like.
@@ -27,17 +29,6 @@ pub struct ProxyHealth {
     /// The oldest change of each family that waits.
     waiting: BTreeMap<AddressFamily, SystemTime>,
     eligible: bool,
-}
-
-/// What an HTTP request is answered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Headers, without `Content-Length`.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body that a GET gets; a HEAD gets its length alone.
-    pub body: String,
 }
 
 #[derive(Serialize)]
@@ -93,13 +84,13 @@ impl ProxyHealth {
     }
 
     /// Answers a request for a path, which may have a query.
-    pub fn answer(&self, target: &str, now: SystemTime) -> Answer {
+    pub fn answer(&self, method: &str, target: &str, now: SystemTime) -> Answer {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         match path {
             "/healthz" => self.report(self.healthy(now) && self.eligible, Some(self.eligible), now),
             "/livez" => self.report(self.healthy(now), None, now),
-            _ => elsewhere(path, query),
+            _ => elsewhere(method, path, query),
         }
     }
 
@@ -122,27 +113,38 @@ impl ProxyHealth {
             healthy: self.healthy(now),
             status: status.collect(),
         };
-        Answer {
-            status: if good { 200 } else { 503 },
-            headers: headers("application/json"),
-            body: serde_json::to_string(&report).expect("texts and truth values are JSON"),
-        }
+        let body = serde_json::to_string(&report).expect("texts and truth values are JSON");
+        Answer::typed(if good { 200 } else { 503 }, "application/json", body)
     }
 }
 
 /// As Go's request multiplexer: a path that is not clean is redirected to the clean one.
-fn elsewhere(path: &str, query: Option<&str>) -> Answer {
+fn elsewhere(method: &str, path: &str, query: Option<&str>) -> Answer {
+    if (method, path) == ("OPTIONS", "*") {
+        return Answer { status: 200, headers: Vec::new(), body: String::new() };
+    }
     let clean = cleaned(path);
-    if clean == path || !path.starts_with('/') {
-        let body = "404 page not found\n".to_owned();
-        return Answer { status: 404, headers: headers("text/plain; charset=utf-8"), body };
+    if clean == path || !path.starts_with('/') || method == "CONNECT" {
+        return Answer::typed(404, "text/plain; charset=utf-8", "404 page not found\n".to_owned());
     }
+    let query = query.filter(|query| !query.is_empty());
     let location = query.map_or_else(|| clean.clone(), |query| format!("{clean}?{query}"));
-    Answer {
-        status: 307,
-        body: format!("<a href=\"{location}\">Temporary Redirect</a>.\n\n"),
-        headers: vec![("Content-Type", "text/html; charset=utf-8".to_owned()), ("Location", location)],
+    // Browsers that do not follow are given a link; other methods are not.
+    let mut answer = Answer { status: 307, headers: Vec::new(), body: String::new() };
+    if matches!(method, "GET" | "HEAD") {
+        answer.headers.push(("Content-Type", "text/html; charset=utf-8".to_owned()));
     }
+    if method == "GET" {
+        answer.body = format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", escaped(&location));
+    }
+    answer.headers.push(("Location", location));
+    answer
+}
+
+/// As Go's `html.EscapeString`.
+fn escaped(text: &str) -> String {
+    let pairs = [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&#34;"), ("'", "&#39;")];
+    pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 /// The path without empty, `.` and `..` parts; a slash at its end stays.
@@ -157,10 +159,6 @@ fn cleaned(path: &str) -> String {
     }
     let end = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
     format!("/{}{end}", parts.join("/"))
-}
-
-fn headers(content_type: &str) -> Vec<(&'static str, String)> {
-    vec![("Content-Type", content_type.to_owned()), ("X-Content-Type-Options", "nosniff".to_owned())]
 }
 
 /// RFC 3339 in UTC, with as many decimals as needed.

@@ -41,7 +41,7 @@ pub(super) struct Agent {
     report: Report,
     told: Told,
     health_checks: HealthChecks,
-    /// The facts that were told last.
+    /// The facts that were handed to the loop last.
     facts: Arc<Snapshot>,
     /// What [`note_source`](Self::note_source) was told last, until it is in force.
     waiting: Waiting,
@@ -76,7 +76,8 @@ impl Agent {
             );
         }
         collector::start(&pins.maps(), probe.ticks_per_s)?;
-        let report = Report::new(args, probe, node.to_owned());
+        let mut report = Report::new(args, probe, node.to_owned());
+        report.note_site(&site);
         Ok(Self {
             programs,
             sync: Sync::new(maps, site.clone())?,
@@ -107,7 +108,6 @@ impl Agent {
         self.waiting.add(update.arrivals.take());
         self.told.metrics().pending(&self.waiting);
         self.told.queued();
-        self.facts = Arc::clone(&update.snapshot);
         self.here = update.snapshot.nodes.get(self.node.as_str()).or(self.stand_in.as_ref()).cloned();
     }
 
@@ -134,6 +134,7 @@ impl Agent {
             return None;
         }
         self.site = site;
+        self.report.note_site(&self.site);
         Some(Event::Site(Arc::new(self.site.clone())))
     }
 
@@ -142,10 +143,16 @@ impl Agent {
         let audit = matches!(event, Event::Audit);
         let full = !matches!(event, Event::Facts(_));
         let begun = Instant::now();
+        if let Event::Facts(facts) = &event {
+            self.facts = Arc::clone(facts);
+        }
         let outcome = self.sync.handle(event, now_ms);
         if outcome.error.is_none() {
             self.note_synced(full, begun.elapsed());
-            self.follow_health_checks();
+        }
+        if outcome.error.is_none() && !outcome.ignored_empty {
+            self.health_checks.follow(&self.facts, &self.site);
+            self.report.note_health_checks(self.health_checks.warnings());
         }
         self.tell(audit, &outcome);
         end_sockets(&outcome);
@@ -157,16 +164,6 @@ impl Agent {
         }
         self.report.publish(&self.sync, &outcome, self.attached);
         Ok(outcome.retry_in)
-    }
-
-    /// Load balancers are told what is in force, on the addresses of node ports if those are named.
-    fn follow_health_checks(&mut self) {
-        let addresses = match self.site.node_ports.is_empty() {
-            true => Vec::new(),
-            false => self.site.node_port_addresses(&self.facts).into_iter().collect(),
-        };
-        self.health_checks.listen_on(addresses);
-        self.health_checks.follow(&self.facts, &self.node);
     }
 
     /// What waited is in force.
@@ -205,6 +202,18 @@ impl Agent {
     /// Writes the status file.
     pub(super) fn write_status(&mut self) {
         self.report.write();
+    }
+
+    /// When [`retry_health_checks`](Self::retry_health_checks) is due, if ever.
+    pub(super) fn health_checks_due(&self) -> impl Future<Output = ()> + use<> {
+        self.health_checks.due()
+    }
+
+    /// Tries to open health check ports that another program had.
+    pub(super) fn retry_health_checks(&mut self) {
+        self.health_checks.retry(&self.site);
+        self.report.note_health_checks(self.health_checks.warnings());
+        self.report.tell();
     }
 
     /// Traffic is taken over when the maps say where it goes, not before.

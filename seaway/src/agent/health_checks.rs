@@ -1,158 +1,133 @@
-//! The health check ports of Services (`healthCheckNodePort`), opened and given up as Services change.
+//! The health check ports of Services, opened and given up as Services change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use seaway_cluster::{AddressFamily, ServiceName, Snapshot};
-use seaway_dataplane::health::service::{ServiceHealth, port};
-use socket2::{Domain, Protocol, Socket, Type};
+use seaway_dataplane::Site;
+use seaway_dataplane::health::service::{Closed, ServiceHealth, Wanted, addresses};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
-use super::servers;
+use super::http_server::{self, response};
 use super::told::Told;
 
-const FAMILIES: [AddressFamily; 2] = [AddressFamily::Ipv4, AddressFamily::Ipv6];
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 64;
+/// A port that another program has is tried again after this long.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The servers of both families.
 pub(super) struct HealthChecks {
     told: Told,
     families: [Family; 2],
-    /// Where they listen; everywhere if it is empty.
-    addresses: Vec<IpAddr>,
-    /// What was followed last.
-    before: Arc<Snapshot>,
+    /// What the counts were taken from.
+    facts: Arc<Snapshot>,
+    retry_at: Option<Instant>,
 }
 
 struct Family {
-    family: AddressFamily,
-    health: Arc<Mutex<ServiceHealth>>,
-    wanted: BTreeMap<ServiceName, u16>,
-    listeners: BTreeMap<ServiceName, Vec<Listener>>,
-    /// Ports that could not be opened.
-    refused: BTreeMap<ServiceName, u16>,
+    wanted: Wanted,
+    servers: Arc<Mutex<ServiceHealth<Listener>>>,
+    closed: Vec<Closed>,
 }
 
-/// One that accepts until it is dropped.
-struct Listener(JoinHandle<()>);
+/// Accepts until it is dropped.
+struct Listener {
+    socket: Arc<TcpListener>,
+    task: AbortHandle,
+}
 
 impl Drop for Listener {
+    /// The port is free at once, although the task that accepts ends a moment later.
     fn drop(&mut self) {
-        self.0.abort();
+        if let Err(error) = SockRef::from(&*self.socket).shutdown(std::net::Shutdown::Both) {
+            tracing::debug!(%error, "a listener goes without a word");
+        }
+        self.task.abort();
     }
 }
 
 impl HealthChecks {
     /// Nothing listens yet.
     pub(super) fn new(told: Told) -> Self {
-        let of = |family| Family {
-            family,
-            health: Arc::default(),
-            wanted: BTreeMap::new(),
-            listeners: BTreeMap::new(),
-            refused: BTreeMap::new(),
-        };
-        Self { told, families: FAMILIES.map(of), addresses: Vec::new(), before: Arc::default() }
+        let families = [AddressFamily::Ipv4, AddressFamily::Ipv6].map(|family| Family {
+            wanted: Wanted::new(family),
+            servers: Arc::default(),
+            closed: Vec::new(),
+        });
+        Self { told, families, facts: Arc::default(), retry_at: None }
     }
 
-    /// Listens on these addresses of the node alone, as `--nodeport-addresses` says; none given is
-    /// everywhere.
-    pub(super) fn listen_on(&mut self, addresses: Vec<IpAddr>) {
-        if addresses != self.addresses {
-            self.addresses = addresses;
-            let gone = |family: &mut Family| {
-                family.listeners.clear();
-                family.wanted.clear();
-                family.health = Arc::default();
-            };
-            self.families.iter_mut().for_each(gone);
-            self.before = Arc::default();
-        }
-    }
-
-    /// What the Services say now is in force. `node` is this node's name.
-    pub(super) fn follow(&mut self, snapshot: &Arc<Snapshot>, node: &str) {
-        let before = std::mem::replace(&mut self.before, Arc::clone(snapshot));
-        let changed = snapshot.changed_services(&before);
+    /// What these facts say is in force.
+    pub(super) fn follow(&mut self, facts: &Arc<Snapshot>, site: &Site) {
+        let before = std::mem::replace(&mut self.facts, Arc::clone(facts));
+        let changed = facts.changed_services(&before);
         for family in &mut self.families {
-            family.follow((snapshot, node), &changed, &self.addresses, &self.told);
-            let counts = changed.iter().filter(|service| family.wanted.contains_key(**service));
-            for service in counts {
-                lock(&family.health).count(service, snapshot.local_ready(service, family.family, node));
+            family.wanted.update(facts, &site.node, changed.iter().copied());
+        }
+        self.open(site);
+    }
+
+    /// When [`retry`](Self::retry) is due; never, if every port is open.
+    pub(super) fn due(&self) -> impl Future<Output = ()> + use<> {
+        let at = self.retry_at;
+        async move {
+            match at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
             }
         }
+    }
+
+    /// Tries the ports again that another program had.
+    pub(super) fn retry(&mut self, site: &Site) {
+        self.open(site);
+    }
+
+    /// Ports that nobody is answered on, a line each.
+    pub(super) fn warnings(&self) -> BTreeSet<String> {
+        let closed = self.families.iter().flat_map(|family| &family.closed);
+        closed.map(|closed| format!("{closed}: {}", closed.source)).collect()
+    }
+
+    fn open(&mut self, site: &Site) {
+        for family in &mut self.families {
+            let addresses = addresses(site, &self.facts, family.wanted.family);
+            let (told, servers) = (&self.told, &family.servers);
+            let listen = |service: &ServiceName, address| listen(service, address, servers, told);
+            let closed = lock(servers).serve(&family.wanted.ports, &addresses, listen);
+            lock(servers).count(&family.wanted.ready);
+            family.closed = closed;
+        }
+        let all_open = self.families.iter().all(|family| family.closed.is_empty());
+        self.retry_at = (!all_open).then(|| Instant::now() + RETRY);
     }
 }
 
-impl Family {
-    fn follow(
-        &mut self,
-        (snapshot, node): (&Snapshot, &str),
-        changed: &BTreeSet<&ServiceName>,
-        addresses: &[IpAddr],
-        told: &Told,
-    ) {
-        for service in changed {
-            match port(snapshot, service, self.family) {
-                Some(port) => _ = self.wanted.insert((*service).clone(), port),
-                None => _ = self.wanted.remove(*service),
-            }
-        }
-        let change = lock(&self.health).change_to(&self.wanted);
-        for service in &change.close {
-            self.listeners.remove(service);
-        }
-        for (service, port) in change.open {
-            match self.open(&service, port, addresses, told) {
-                Ok(listeners) => {
-                    let ready = snapshot.local_ready(&service, self.family, node);
-                    let mut health = lock(&self.health);
-                    health.opened(service.clone(), port);
-                    health.count(&service, ready);
-                    drop(health);
-                    self.refused.remove(&service);
-                    self.listeners.insert(service, listeners);
-                }
-                // Said once for a port, not once for each attempt.
-                Err(error) if self.refused.insert(service.clone(), port) != Some(port) => tracing::warn!(
-                    %service, port, family = self.family.as_str(), %error,
-                    "the health check port cannot be opened; every change tries again"
-                ),
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn open(
-        &self,
-        service: &ServiceName,
-        port: u16,
-        addresses: &[IpAddr],
-        told: &Told,
-    ) -> io::Result<Vec<Listener>> {
-        let own: Vec<IpAddr> = if addresses.is_empty() {
-            vec![everywhere(self.family)]
-        } else {
-            addresses.iter().copied().filter(|address| AddressFamily::of(*address) == self.family).collect()
-        };
-        let listen = |address: IpAddr| {
-            let listener = bind(SocketAddr::new(address, port))?;
-            let (health, service, told) = (Arc::clone(&self.health), service.clone(), told.clone());
-            let answer = move |_: &http::Uri| {
-                let healthy = told.health(|proxy| proxy.healthy(SystemTime::now()));
-                let mut health = lock(&health);
-                health.note_proxy(healthy);
-                std::future::ready(servers::response(health.answer(&service)))
-            };
-            Ok(Listener(tokio::spawn(servers::accept(listener, answer))))
-        };
-        own.into_iter().map(listen).collect()
-    }
+fn listen(
+    service: &ServiceName,
+    address: SocketAddr,
+    servers: &Arc<Mutex<ServiceHealth<Listener>>>,
+    told: &Told,
+) -> io::Result<Listener> {
+    let socket = Arc::new(bind(address)?);
+    // Not the servers themselves: they own this task.
+    let (servers, service, told) = (Arc::downgrade(servers), service.clone(), told.clone());
+    let respond = move |request: http::Request<hyper::body::Incoming>| {
+        let healthy = told.health(|proxy| proxy.healthy(SystemTime::now()));
+        let answer = servers.upgrade().map(|servers| lock(&servers).answer(&service, healthy));
+        let answer = answer.unwrap_or_else(|| ServiceHealth::<Listener>::default().answer(&service, healthy));
+        std::future::ready(Ok::<_, Infallible>(response(answer.sent(request.method().as_str()))))
+    };
+    let task = tokio::spawn(http_server::accept(Arc::clone(&socket), respond)).abort_handle();
+    Ok(Listener { socket, task })
 }
 
 /// A listener of one family only: the other one has its own on the same port.
@@ -168,13 +143,6 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn everywhere(family: AddressFamily) -> IpAddr {
-    match family {
-        AddressFamily::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
-        AddressFamily::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
-    }
-}
-
-fn lock(health: &Mutex<ServiceHealth>) -> std::sync::MutexGuard<'_, ServiceHealth> {
-    health.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

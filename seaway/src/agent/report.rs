@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seaway_cluster::Warning;
-use seaway_dataplane::Maps;
 use seaway_dataplane::probe::Probe;
+use seaway_dataplane::site::Settings;
 use seaway_dataplane::status::Status;
 use seaway_dataplane::sync::{Outcome, Sync};
+use seaway_dataplane::{Maps, Site};
 use tokio::time::{Instant, sleep_until};
 
 use super::Args;
@@ -23,6 +24,8 @@ pub(super) struct Report {
     run_dir: PathBuf,
     source: Arc<[Warning]>,
     source_texts: BTreeSet<String>,
+    sync_texts: BTreeSet<String>,
+    health_texts: BTreeSet<String>,
     told: BTreeSet<String>,
     status: Status,
     written: Instant,
@@ -46,6 +49,7 @@ impl Report {
             node,
             manifests: args.facts.manifests.as_ref().map(absolute),
             kubeconfig: args.facts.kubeconfig.as_ref().map(absolute),
+            settings: Settings::default(),
             interfaces: Vec::new(),
             cgroup: args.cgroup.clone(),
             probe,
@@ -57,6 +61,8 @@ impl Report {
             run_dir,
             source: Arc::default(),
             source_texts: BTreeSet::new(),
+            sync_texts: BTreeSet::new(),
+            health_texts: BTreeSet::new(),
             told: BTreeSet::new(),
             status,
             written: Instant::now(),
@@ -70,6 +76,12 @@ impl Report {
             self.source = Arc::clone(warnings);
             self.source_texts = warnings.iter().map(ToString::to_string).collect();
         }
+    }
+
+    /// Replaces what is known of the node.
+    pub(super) fn note_site(&mut self, site: &Site) {
+        self.status.settings = Settings::of(site);
+        self.stale = true;
     }
 
     /// Replaces the interfaces that packets are translated on.
@@ -91,7 +103,7 @@ impl Report {
         status.services = installed.len();
         status.frontends = installed.frontends().len();
         status.backends = installed.backends().len();
-        let mut warnings = self.source_texts.clone();
+        let mut warnings = BTreeSet::new();
         warnings.extend(outcome.full.iter().map(ToString::to_string));
         let random = |full: &_| format!("{full}; its endpoints are chosen at random until then");
         warnings.extend(outcome.without_table.iter().map(random));
@@ -100,10 +112,23 @@ impl Report {
         warnings.extend(
             outcome.ignored_empty.then(|| "the source has no objects at all; nothing is removed".to_owned()),
         );
+        self.sync_texts = warnings;
+        self.tell();
+    }
+
+    /// Replaces the health check ports that cannot be listened on.
+    pub(super) fn note_health_checks(&mut self, closed: BTreeSet<String>) {
+        self.health_texts = closed;
+    }
+
+    /// Tells what is wrong now: what is new in the log, all of it in the file.
+    pub(super) fn tell(&mut self) {
+        let parts = [&self.source_texts, &self.sync_texts, &self.health_texts];
+        let warnings: BTreeSet<String> = parts.into_iter().flatten().cloned().collect();
         for warning in warnings.difference(&self.told) {
             tracing::warn!("{warning}");
         }
-        status.warnings = warnings.iter().cloned().collect();
+        self.status.warnings = warnings.iter().cloned().collect();
         self.told = warnings;
         self.stale = true;
         if self.written.elapsed() >= WRITE_EVERY || status_is_new(&self.status) {

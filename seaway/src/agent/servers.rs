@@ -3,26 +3,20 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args as ClapArgs;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use seaway_dataplane::health::proxy::Answer;
+use seaway_dataplane::health::Answer;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
+use super::http_server::{self, response};
 use super::told::Told;
 
-/// Connections that are served at once; others wait for their turn.
-const CONNECTIONS_MAX: usize = 64;
-/// A client has this long to send its request's head.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// What `/proxyMode` says.
 const MODE: &str = "seaway";
 
@@ -72,8 +66,8 @@ pub(super) async fn start(args: &Args, told: &Told) -> Result<()> {
             let listener = TcpListener::bind(address).await;
             let listener = listener.with_context(|| format!("cannot listen on --{flag} {address}"))?;
             let told = told.clone();
-            let answer = move |uri: &Uri| answer(page, told.clone(), uri.clone());
-            tokio::spawn(accept(listener, answer));
+            let respond = move |request| respond(page, told.clone(), request);
+            tokio::spawn(http_server::accept(listener.into(), respond));
         }
     }
     Ok(())
@@ -85,54 +79,25 @@ enum Page {
     Metrics,
 }
 
-/// Answers every request, whatever its method, by its target.
-pub(super) async fn accept<A, F>(listener: TcpListener, answer: A)
-where
-    A: Fn(&Uri) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
-{
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of file descriptors, for instance: a moment later there may be one.
-                tracing::debug!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let answer = answer.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let answered = answer(request.uri());
-                async move { Ok::<_, Infallible>(answered.await) }
-            });
-            let mut server = hyper::server::conn::http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-                tracing::trace!(%error, "a connection ended early");
-            }
-            drop(place);
-        });
-    }
-}
-
-async fn answer(page: Page, told: Told, uri: Uri) -> Response<Full<Bytes>> {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    match page {
+async fn respond(
+    page: Page,
+    told: Told,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    Ok(match page {
         Page::Health => {
-            let answer = told.health(|health| health.answer(target, SystemTime::now()));
-            told.metrics().answered(uri.path(), answer.status);
-            response(answer)
+            let method = request.method().as_str();
+            let answer = told.health(|health| health.answer(method, target, SystemTime::now()));
+            told.metrics().answered(request.uri().path(), answer.status);
+            response(answer.sent(method))
         }
-        Page::Metrics => match uri.path() {
+        Page::Metrics => match request.uri().path() {
             "/metrics" => metrics(&told).await,
             "/proxyMode" => text(StatusCode::OK, "text/plain", MODE.to_owned()),
             _ => text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n".to_owned()),
         },
-    }
+    })
 }
 
 /// Reading the kernel's maps takes longer than the loop may wait.
@@ -149,16 +114,6 @@ async fn metrics(told: &Told) -> Response<Full<Bytes>> {
             "the metrics cannot be written\n".to_owned(),
         ),
     }
-}
-
-/// As HTTP.
-pub(super) fn response(answer: Answer) -> Response<Full<Bytes>> {
-    let mut response = Response::builder().status(answer.status);
-    for (name, value) in answer.headers {
-        response = response.header(name, value);
-    }
-    let body = Full::new(Bytes::from(answer.body));
-    response.body(body).expect("the status and headers of an answer are valid")
 }
 
 fn text(status: StatusCode, content_type: &str, body: String) -> Response<Full<Bytes>> {

@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// Addresses of pods: their clients keep their address and are inside the cluster.
     #[arg(long = "cluster-cidr", value_name = "CIDR", env = "SEAWAY_CLUSTER_CIDR", value_delimiter = ',')]
     cluster_cidrs: Vec<IpNet>,
-    /// Addresses of Services: those that no Service has are dropped.
+    /// Addresses of Services, beside what ServiceCIDRs say: those that no Service has are dropped.
     #[arg(long = "service-cidr", value_name = "CIDR", env = "SEAWAY_SERVICE_CIDR", value_delimiter = ',')]
     service_cidrs: Vec<IpNet>,
     /// Every client of a cluster IP is masqueraded.
@@ -93,7 +93,6 @@ impl Args {
             ));
         }
         let (clusters_len, clusters) = prefixes("--cluster-cidr", &self.cluster_cidrs)?;
-        let (services_len, services) = prefixes("--service-cidr", &self.service_cidrs)?;
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
         let config = Config {
             host_netns,
@@ -107,9 +106,7 @@ impl Args {
             udp_s: self.udp_timeout,
             udp_assured_s: self.udp_assured_timeout,
             clusters_len,
-            services_len,
             clusters,
-            services,
             ..Config::new()
         };
         let algorithms = Algorithms {
@@ -123,7 +120,8 @@ impl Args {
             range.with_context(|| format!("--nodeport-addresses {text}: a range or `primary` is wanted"))
         });
         let node_ports = node_ports.collect::<Result<_>>()?;
-        Ok(Site { node_ports, algorithms, config, ..Site::from(node) })
+        let service_ranges = self.service_cidrs.clone();
+        Ok(Site { node_ports, algorithms, service_ranges, config, ..Site::from(node) })
     }
 
     /// The ports that no program of the node may take for its own connections.

@@ -1,49 +1,43 @@
-//! The health servers: that of single Services, and that of the agent itself.
+//! The health servers: of single Services, and of the proxy itself. Time is the case's.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use seaway_cluster::{AddressFamily, ServiceName, api, convert};
-use seaway_dataplane::health::proxy::{Answer, ProxyHealth};
+use seaway_dataplane::health::Answer;
+use seaway_dataplane::health::proxy::ProxyHealth;
 use seaway_dataplane::health::service::ServiceHealth;
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::{Outcome, family};
-
-/// Clock zero of the agent's own cases: 2026-01-01T00:00:00Z.
-const ZERO_S: u64 = 1_767_225_600;
+use super::{Verdict, family};
 
 #[derive(Deserialize)]
-#[serde(tag = "server", rename_all = "lowercase", deny_unknown_fields)]
-enum Case {
-    Service {
-        id: String,
-        family: String,
-        events: Vec<ServiceEvent>,
-        requests: Vec<ServiceRequest>,
-        listening: BTreeSet<String>,
-        network: String,
-        responses: Vec<Response>,
-        #[serde(default)]
-        late_request_on_closed: Option<Response>,
-        #[serde(default, rename = "note")]
-        _note: String,
-    },
-    Proxy {
-        id: String,
-        timeout_ms: u64,
-        node: Option<Value>,
-        events: Vec<ProxyEvent>,
-        at_ms: u64,
-        requests: Vec<ProxyRequest>,
-        healthy: bool,
-        node_eligible: bool,
-        responses: Vec<Response>,
-        #[serde(default, rename = "note")]
-        _note: String,
-    },
+#[serde(tag = "server", rename_all = "lowercase")]
+pub(super) enum HealthCase {
+    Service(ServiceCase),
+    Proxy(ProxyCase),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServiceCase {
+    #[serde(rename = "id")]
+    _id: String,
+    #[serde(default, rename = "note")]
+    _note: String,
+    family: String,
+    events: Vec<ServiceEvent>,
+    requests: Vec<ServiceRequest>,
+    listening: BTreeSet<SocketAddr>,
+    network: String,
+    #[serde(default)]
+    late_request_on_closed: Option<Response>,
+    responses: Vec<Response>,
 }
 
 #[derive(Deserialize)]
@@ -61,24 +55,32 @@ enum ServiceEvent {
 struct ServiceRequest {
     service: String,
     method: String,
-    /// Every path is answered alike.
     #[serde(rename = "path")]
     _path: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ProxyEvent {
-    t_ms: u64,
-    op: ProxyOp,
-    family: String,
+pub(super) struct ProxyCase {
+    #[serde(rename = "id")]
+    _id: String,
+    #[serde(default, rename = "note")]
+    _note: String,
+    timeout_ms: u64,
+    node: Option<api::Node>,
+    events: Vec<ProxyEvent>,
+    at_ms: u64,
+    requests: Vec<ProxyRequest>,
+    healthy: bool,
+    node_eligible: bool,
+    responses: Vec<Response>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ProxyOp {
-    Updated,
-    Queued,
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+enum ProxyEvent {
+    Updated { t_ms: u64, family: String },
+    Queued { t_ms: u64, family: String },
 }
 
 #[derive(Deserialize)]
@@ -88,174 +90,123 @@ struct ProxyRequest {
     path: String,
 }
 
-/// An answer, with header names in small letters; or nothing that listens.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What is answered; header names in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Response {
-    #[serde(default)]
     closed: bool,
-    #[serde(default)]
     status: u16,
-    #[serde(default)]
     headers: BTreeMap<String, String>,
-    #[serde(default)]
     body: String,
 }
 
-impl Response {
-    const CLOSED: Self = Self { closed: true, status: 0, headers: BTreeMap::new(), body: String::new() };
+/// A port that is listened on until this goes.
+struct Listener {
+    taken: Rc<RefCell<BTreeSet<SocketAddr>>>,
+    address: SocketAddr,
+}
 
-    /// What a client gets for a method.
-    fn of(answer: Answer, method: &str) -> Self {
-        let Answer { status, headers, body } = answer;
-        let length = ("content-length".to_owned(), body.len().to_string());
-        let headers = headers.into_iter().map(|(name, value)| (name.to_lowercase(), value));
-        let body = if method == "HEAD" { String::new() } else { body };
-        Self { closed: false, status, headers: headers.chain([length]).collect(), body }
-    }
-
-    fn lowercase(self) -> Self {
-        let headers = self.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value));
-        Self { headers: headers.collect(), ..self }
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.taken.borrow_mut().remove(&self.address);
     }
 }
 
-pub(super) fn replay(cases: Vec<Value>) -> Vec<Outcome> {
-    let run = |case: Value| match serde_json::from_value(case).expect("a case of a known form") {
-        Case::Service {
-            id,
-            family,
-            events,
-            requests,
-            listening,
-            network,
-            responses,
-            late_request_on_closed: late,
-            ..
-        } => {
-            let problem = service(&family, &events, &requests, (listening, network), responses, late);
-            Outcome { id, problem }
-        }
-        Case::Proxy {
-            id,
-            timeout_ms,
-            node,
-            events,
-            at_ms,
-            requests,
-            healthy,
-            node_eligible,
-            responses,
-            ..
-        } => {
-            let mut health = ProxyHealth::new(Duration::from_millis(timeout_ms));
-            let node = node.map(node_of);
-            health.note_node(node.as_ref());
-            let problem = proxy(&mut health, &events, at_ms, &requests, (healthy, node_eligible), responses);
-            Outcome { id, problem }
-        }
+pub(super) fn check(case: &HealthCase) -> Verdict {
+    match case {
+        HealthCase::Service(case) => check_service(case),
+        HealthCase::Proxy(case) => check_proxy(case),
+    }
+}
+
+fn check_service(case: &ServiceCase) -> Verdict {
+    let (any, network): (IpAddr, _) = match family(&case.family) {
+        AddressFamily::Ipv4 => (Ipv4Addr::UNSPECIFIED.into(), "tcp4"),
+        AddressFamily::Ipv6 => (Ipv6Addr::UNSPECIFIED.into(), "tcp6"),
     };
-    cases.into_iter().map(run).collect()
-}
-
-fn service(
-    family: &str,
-    events: &[ServiceEvent],
-    requests: &[ServiceRequest],
-    (listening, network): (BTreeSet<String>, String),
-    responses: Vec<Response>,
-    late: Option<Response>,
-) -> Option<String> {
-    let (mut health, mut taken) = (ServiceHealth::default(), BTreeSet::new());
-    for event in events {
+    let taken: Rc<RefCell<BTreeSet<SocketAddr>>> = Rc::default();
+    let mut servers = ServiceHealth::default();
+    let mut healthy = true;
+    for event in &case.events {
         match event {
             ServiceEvent::Services { services } => {
-                let wanted = services.iter().map(|(service, port)| (name(service), *port)).collect();
-                let change = health.change_to(&wanted);
-                let free = change.open.into_iter().filter(|(_, port)| !taken.contains(port));
-                free.for_each(|(service, port)| health.opened(service, port));
+                let listen = |_: &ServiceName, address| {
+                    if !taken.borrow_mut().insert(address) {
+                        return Err(io::Error::from(io::ErrorKind::AddrInUse));
+                    }
+                    Ok(Listener { taken: Rc::clone(&taken), address })
+                };
+                servers.serve(&named(services), &BTreeSet::from([any]), listen);
             }
-            ServiceEvent::Endpoints { endpoints } => {
-                let services: Vec<ServiceName> = health.services().cloned().collect();
-                for service in services {
-                    let count = endpoints.get(&service.to_string()).copied().unwrap_or(0);
-                    health.count(&service, count);
-                }
-            }
-            ServiceEvent::ProxyHealthy { healthy } => health.note_proxy(*healthy),
-            ServiceEvent::Occupy { port } => _ = taken.insert(*port),
-            ServiceEvent::Free { port } => _ = taken.remove(port),
+            ServiceEvent::Endpoints { endpoints } => servers.count(&named(endpoints)),
+            ServiceEvent::ProxyHealthy { healthy: now } => healthy = *now,
+            ServiceEvent::Occupy { port } => _ = taken.borrow_mut().insert((any, *port).into()),
+            ServiceEvent::Free { port } => _ = taken.borrow_mut().remove(&(any, *port).into()),
         }
     }
-    let family = super::family(family);
-    let (everywhere, expected_network): (IpAddr, _) = match family {
-        AddressFamily::Ipv4 => ([0; 4].into(), "tcp4"),
-        AddressFamily::Ipv6 => ([0u16; 8].into(), "tcp6"),
-    };
-    let found = health.ports().map(|port| std::net::SocketAddr::new(everywhere, port).to_string());
-    let found: BTreeSet<String> = found.collect();
-    if found != listening || network != expected_network {
-        return Some(format!("listens on {found:?}, expected {listening:?} ({network})"));
-    }
-    let answers = requests.iter().map(|request| {
-        let service = name(&request.service);
-        match health.services().any(|open| *open == service) {
-            true => Response::of(health.answer(&service), &request.method),
-            false => Response::CLOSED,
+    let answer = |service: &ServiceName, method: &str| Response::of(servers.answer(service, healthy), method);
+    let mut late = None;
+    let responses = case.requests.iter().map(|request| {
+        let service = service_name(&request.service);
+        let answered = answer(&service, &request.method);
+        if servers.serves(&service) {
+            return answered;
         }
+        late = case.late_request_on_closed.as_ref().map(|_| answered);
+        Response { closed: true, ..Response::default() }
     });
-    let problem = differing(&answers.collect::<Vec<_>>(), responses);
-    let gone = requests.first().map(|request| Response::of(health.answer(&name(&request.service)), "GET"));
-    problem.or_else(|| late.and_then(|late| differing(gone.as_slice(), vec![late])))
+    let found = (responses.collect::<Vec<_>>(), servers.listening(), network.to_owned());
+    let expected = (lowered(&case.responses), case.listening.clone(), case.network.clone());
+    let expected_late = case.late_request_on_closed.as_ref().map(Response::lowered);
+    Verdict::of(&(expected, expected_late), &(found, late))
 }
 
-fn proxy(
-    health: &mut ProxyHealth,
-    events: &[ProxyEvent],
-    at_ms: u64,
-    requests: &[ProxyRequest],
-    facts: (bool, bool),
-    responses: Vec<Response>,
-) -> Option<String> {
-    for event in events {
-        let (family, at) = (family(&event.family), at(event.t_ms));
-        match event.op {
-            ProxyOp::Updated => health.updated(family, at),
-            ProxyOp::Queued => health.queued(family, at),
+fn check_proxy(case: &ProxyCase) -> Verdict {
+    let zero: SystemTime = "2026-01-01T00:00:00Z".parse::<Timestamp>().expect("the start").into();
+    let at = |ms: &u64| zero + Duration::from_millis(*ms);
+    let mut health = ProxyHealth::new(Duration::from_millis(case.timeout_ms));
+    let node = case.node.clone().map(|mut node| {
+        node.metadata.name.get_or_insert_with(|| "n1".to_owned());
+        convert::node(&node, &mut Vec::new()).unwrap_or_else(|warning| panic!("{warning}"))
+    });
+    health.note_node(node.as_ref());
+    for event in &case.events {
+        match event {
+            ProxyEvent::Updated { t_ms, family: name } => health.updated(family(name), at(t_ms)),
+            ProxyEvent::Queued { t_ms, family: name } => health.queued(family(name), at(t_ms)),
         }
     }
-    let now = at(at_ms);
-    let found = (health.healthy(now), health.node_eligible());
-    if found != facts {
-        return Some(format!("healthy, eligible: {found:?}, expected {facts:?}"));
+    let now = at(&case.at_ms);
+    let answers = case
+        .requests
+        .iter()
+        .map(|request| Response::of(health.answer(&request.method, &request.path, now), &request.method));
+    let found = (answers.collect::<Vec<_>>(), health.healthy(now), health.node_eligible());
+    Verdict::of(&(lowered(&case.responses), case.healthy, case.node_eligible), &found)
+}
+
+impl Response {
+    fn of(answer: Answer, method: &str) -> Self {
+        let Answer { status, headers, body } = answer.sent(method);
+        let headers = headers.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+        Self { closed: false, status, headers, body }
     }
-    let answers =
-        requests.iter().map(|request| Response::of(health.answer(&request.path, now), &request.method));
-    differing(&answers.collect::<Vec<_>>(), responses)
+
+    fn lowered(&self) -> Self {
+        let headers = self.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone()));
+        Self { headers: headers.collect(), ..self.clone() }
+    }
 }
 
-fn differing(found: &[Response], expected: Vec<Response>) -> Option<String> {
-    let expected: Vec<_> = expected.into_iter().map(Response::lowercase).collect();
-    (found != expected).then(|| format!("answers {found:#?}, expected {expected:#?}"))
+fn lowered(responses: &[Response]) -> Vec<Response> {
+    responses.iter().map(Response::lowered).collect()
 }
 
-fn at(ms: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(ZERO_S) + Duration::from_millis(ms)
+fn named<V: Copy>(map: &BTreeMap<String, V>) -> BTreeMap<ServiceName, V> {
+    map.iter().map(|(name, value)| (service_name(name), *value)).collect()
 }
 
-fn name(text: &str) -> ServiceName {
-    let (namespace, name) = text.split_once('/').expect("a namespace and a name");
+fn service_name(text: &str) -> ServiceName {
+    let (namespace, name) = text.split_once('/').unwrap_or_else(|| panic!("{text} has no namespace"));
     ServiceName::new(namespace, name)
-}
-
-/// The cases leave out what is of no interest to them, the name too.
-fn node_of(mut value: Value) -> seaway_cluster::Node {
-    let metadata = value
-        .as_object_mut()
-        .expect("an object")
-        .entry("metadata")
-        .or_insert_with(|| Value::Object(Default::default()));
-    metadata.as_object_mut().expect("an object").entry("name").or_insert_with(|| "n1".into());
-    let object: api::Node = serde_json::from_value(value).expect("a Node");
-    convert::node(&object, &mut Vec::new()).expect("a sound Node")
 }

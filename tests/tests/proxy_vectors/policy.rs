@@ -6,13 +6,12 @@ use std::net::SocketAddr;
 use seaway_cluster::{Endpoint, Hints, JoinedEndpoint};
 use seaway_dataplane::policy::{Place, Standing, Topology, Uses, standings, usable_somewhere};
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::{Outcome, parse};
+use super::Verdict;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PolicyCase {
+pub(super) struct PolicyCase {
     id: String,
     node: String,
     zone: String,
@@ -60,21 +59,16 @@ struct Lists {
     mode: String,
 }
 
-pub(super) fn replay(cases: Vec<Value>) -> Vec<Outcome> {
-    let run = |case: PolicyCase| {
-        let found = decide(&case);
-        let expected = Lists {
-            cluster: case.cluster,
-            local: case.local,
-            all_reachable: case.all_reachable,
-            has_any: case.has_any,
-            uses: (case.uses_cluster, case.uses_local),
-            mode: case.mode,
-        };
-        let problem = (found != expected).then(|| format!("expected {expected:#?}, found {found:#?}"));
-        Outcome { id: case.id, problem }
+pub(super) fn check(case: &PolicyCase) -> Verdict {
+    let expected = Lists {
+        cluster: case.cluster.clone(),
+        local: case.local.clone(),
+        all_reachable: case.all_reachable.clone(),
+        has_any: case.has_any,
+        uses: (case.uses_cluster, case.uses_local),
+        mode: case.mode.clone(),
     };
-    parse(cases).map(run).collect()
+    Verdict::of(&expected, &decide(case))
 }
 
 fn decide(case: &PolicyCase) -> Lists {

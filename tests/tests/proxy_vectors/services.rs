@@ -3,14 +3,14 @@
 use seaway_cluster::api;
 use seaway_cluster::{AddressFamily, Service, ServicePort, ServiceType, SessionAffinity, convert};
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::{Outcome, family, parse, port_name};
+use super::{Verdict, family, port_name};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ServiceCase {
-    id: String,
+pub(super) struct ServiceCase {
+    #[serde(rename = "id")]
+    _id: String,
     family: String,
     service: api::Service,
     watched: bool,
@@ -22,7 +22,7 @@ struct ServiceCase {
     _note: String,
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Port {
     name: String,
@@ -43,33 +43,34 @@ struct Port {
     uses_local: bool,
 }
 
-pub(super) fn replay(cases: Vec<Value>) -> Vec<Outcome> {
-    let run = |mut case: ServiceCase| {
-        // An absent affinity acts as None, and is that here.
-        let absent = case.expected.iter_mut().flatten().filter(|port| port.affinity.is_empty());
-        absent.for_each(|port| port.affinity = "None".to_owned());
-        let problem = problem(&case);
-        Outcome { id: case.id, problem }
-    };
-    parse(cases).map(run).collect()
-}
-
-fn problem(case: &ServiceCase) -> Option<String> {
+pub(super) fn check(case: &ServiceCase) -> Verdict {
     let converted = convert::service(&case.service, &mut Vec::new());
     if let Ok(service) = &converted
         && service.proxied() != case.watched
         // The server lists these; the proxy itself skips them.
         && !matches!(service.kind, ServiceType::ExternalName(_))
     {
-        return Some(format!("watched is {}", case.watched));
+        return Verdict::Failed(format!("watched is {}", case.watched));
     }
     let found = converted.map(|service| ports(&service, family(&case.family)));
     let same = match (&found, &case.expected) {
-        (Ok(found), Some(expected)) => found == expected,
+        (Ok(found), Some(expected)) => *found == in_order(expected),
         (Err(_), Some(_)) => !case.api_valid,
         (_, None) => case.crashes,
     };
-    (!same).then(|| format!("expected {:#?}, found {found:#?}", case.expected))
+    if same {
+        return Verdict::Passed;
+    }
+    Verdict::Failed(format!("expected {:#?}, found {found:#?}", case.expected))
+}
+
+/// An absent affinity acts as None, and is that here.
+fn in_order(expected: &[Port]) -> Vec<Port> {
+    let mut ports = expected.to_vec();
+    let absent = ports.iter_mut().filter(|port| port.affinity.is_empty());
+    absent.for_each(|port| port.affinity = "None".to_owned());
+    ports.sort();
+    ports
 }
 
 fn ports(service: &Service, family: AddressFamily) -> Vec<Port> {
