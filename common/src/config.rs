@@ -12,6 +12,9 @@ pub const CONFIG_MASQUERADE_ALL: u32 = 1 << 0;
 /// Packets of this node's pods pass a program of ours, so their sockets may leave a choice to it.
 pub const CONFIG_POD_PATH: u32 = 1 << 1;
 
+/// Some external address leads to endpoints of the other family (`--nat46x64`).
+pub const CONFIG_CROSS: u32 = 1 << 2;
+
 /// A range of addresses. 32 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

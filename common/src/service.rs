@@ -40,6 +40,9 @@ pub const SERVICE_NEAR: u32 = 1 << 6;
 /// Some endpoint could take traffic somewhere: an empty list then drops instead of refusing.
 pub const SERVICE_SOMEWHERE: u32 = 1 << 7;
 
+/// The endpoints are of the other address family.
+pub const SERVICE_CROSS: u32 = 1 << 16;
+
 /// In `ADDRESSES`: a cluster IP, whose other ports are refused.
 pub const ADDRESS_CLUSTER_IP: u32 = 1 << 0;
 /// In `ADDRESSES`: a load balancer's or an external address that this node serves.

@@ -217,7 +217,7 @@ impl Headers {
     ///
     /// # Errors
     /// None for a packet that these headers were read from.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn rewrite<P: Packet>(
         &self,
         packet: &mut P,
@@ -242,6 +242,15 @@ impl Headers {
             }
             packet.write(self.l3() + IPV6_ADDRESSES, [to.src, to.dst])?;
         }
+        self.rewrite_transport(packet, to)
+    }
+
+    /// Gives the packet the ports of `to`, and the transport checksum that goes with it.
+    ///
+    /// # Errors
+    /// As [`rewrite`](Self::rewrite).
+    #[inline(never)]
+    pub(crate) fn rewrite_transport<P: Packet>(&self, packet: &mut P, to: &Rewrite) -> Result<(), Reason> {
         if self.part == Part::Later || self.is_icmp() {
             return Ok(());
         }

@@ -15,6 +15,7 @@
 )]
 
 mod answer;
+mod cross;
 mod fragment;
 mod headers;
 mod icmp;

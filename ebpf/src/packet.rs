@@ -106,6 +106,13 @@ pub trait Room: Packet {
     /// As [`set_len`](Self::set_len).
     fn make_room(&mut self, len: usize) -> Result<(), Reason>;
 
+    /// Makes the network header one of the other family, IPv4 if `v4`; its bytes and what the link header
+    /// says are left to the caller.
+    ///
+    /// # Errors
+    /// As [`set_len`](Self::set_len).
+    fn change_family(&mut self, v4: bool) -> Result<(), Reason>;
+
     /// Makes room for another network header before the one there. What the link header says is left
     /// to the caller.
     ///
@@ -150,6 +157,14 @@ impl Room for Vec<u8> {
     fn make_room(&mut self, len: usize) -> Result<(), Reason> {
         self.splice(14..14, std::iter::repeat_n(0, len));
         Ok(())
+    }
+
+    fn change_family(&mut self, v4: bool) -> Result<(), Reason> {
+        if v4 {
+            self.drain(14..14 + crate::cross::LONGER);
+            return Ok(());
+        }
+        self.make_room(crate::cross::LONGER)
     }
 
     fn wrap(&mut self, v4: bool) -> Result<(), Reason> {

@@ -10,13 +10,14 @@ use aya_ebpf::bindings::{
     BPF_F_PSEUDO_HDR,
 };
 use aya_ebpf::helpers::generated::{
-    bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_store_bytes,
-    bpf_skb_vlan_pop,
+    bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_proto, bpf_skb_change_tail, bpf_skb_pull_data,
+    bpf_skb_store_bytes, bpf_skb_vlan_pop,
 };
 use aya_ebpf::programs::TcContext;
 use bytemuck::Pod;
 use seaway_common::Reason;
 
+use crate::headers::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use crate::packet::{Change, Room, Route, Way};
 use crate::{Packet, fib, tunnel, word};
 
@@ -189,6 +190,19 @@ impl Room for SkbPacket<'_> {
     #[inline(always)]
     fn make_room(&mut self, len: usize) -> Result<(), Reason> {
         self.adjust(len, 0)
+    }
+
+    #[inline(always)]
+    fn change_family(&mut self, v4: bool) -> Result<(), Reason> {
+        let protocol = if v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+        // SAFETY: the helper takes the program's own context.
+        if unsafe { bpf_skb_change_proto(self.ctx.as_ptr().cast(), protocol.raw(), 0) } != 0 {
+            return Err(Reason::Truncated);
+        }
+        let (len, ctx) = (self.ctx.len(), self.ctx.as_ptr().cast());
+        // SAFETY: as above.
+        unsafe { bpf_skb_pull_data(ctx, if len < HEADERS { len } else { HEADERS }) };
+        Ok(())
     }
 
     /// The kernel notes what kind of packet it becomes, for the segments that it may be cut into.

@@ -5,7 +5,7 @@
 //! Datagrams are left to it as well, where a flow outlives the sockets that use it.
 
 use seaway_common::{
-    ADDRESS_CLUSTER_IP, Addr, BACKEND_SERVING, Be16, CONFIG_POD_PATH, Config, FlowKey, Reason,
+    ADDRESS_CLUSTER_IP, Addr, BACKEND_SERVING, Be16, CONFIG_POD_PATH, Config, FlowKey, Reason, SERVICE_CROSS,
     SERVICE_GUARDED, SERVICE_LOOPBACK, SERVICE_NEAR, SOCKET_CHAIN_MAX, SOCKET_HEAD, SOCKET_PEER,
     SOCKET_TARGET, ServiceKey, ServiceValue, SocketKey, SocketRef, SocketValue, proto,
 };
@@ -137,6 +137,9 @@ fn ask<C: SocketCall, T: Tables>(call: &C, tables: &T, asked: &mut Asked) -> Res
         let known = tables.address(&addr) & ADDRESS_CLUSTER_IP != 0;
         return if known { Err(Reason::UndefinedPort) } else { Ok(false) };
     };
+    if service.has(SERVICE_CROSS) {
+        return Ok(false); // A socket cannot change its family; its packets can.
+    }
     let config = tables.config().ok_or(Reason::Inconsistent)?;
     let on_host = call.netns() == config.host_netns;
     if !on_host && (service.has(SERVICE_LOOPBACK) || left_to_packets(&service, asked.key.proto, config)) {

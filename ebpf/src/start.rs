@@ -2,8 +2,9 @@
 
 use seaway_common::{
     ADDRESS_CLUSTER_IP, BACKEND_HOST, BACKEND_LOCAL, CONFIG_MASQUERADE_ALL, FLOW_CLOSING, FLOW_DSR,
-    FLOW_FORWARD, FLOW_TRANSMIT, FlowKey, FlowValue, Hop, Reason, SERVICE_DSR, SERVICE_EXTERNAL,
-    SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_LOOPBACK, ServiceKey, ServiceValue, hash_flow,
+    FLOW_FORWARD, FLOW_TRANSMIT, FlowKey, FlowValue, Hop, Reason, SERVICE_CROSS, SERVICE_DSR,
+    SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_LOOPBACK, ServiceKey, ServiceValue,
+    hash_flow,
 };
 use seaway_common::{Addr, Be16};
 
@@ -90,6 +91,9 @@ fn follow<T: Tables, F: Flows>(
 ) -> Started {
     if !find(&headers.key, tables, plan) {
         return not_served(headers, tables, stage);
+    }
+    if stage == Stage::Early && plan.service.has(SERVICE_CROSS) {
+        return Started::NotOurs;
     }
     if plan.service.has(SERVICE_LOOPBACK) {
         return not_served(headers, tables, stage);
@@ -246,7 +250,10 @@ fn direct<T: Tables, F: Flows>(key: &FlowKey, plan: &mut Plan, tables: &T, flows
 fn masquerade<T: Tables>(plan: &mut Plan, key: &FlowKey, inside: bool, tables: &T) -> Result<(), Reason> {
     let config = tables.config().ok_or(Reason::Inconsistent)?;
     let (service, backend) = (&plan.service, &plan.choice.backend);
-    let masquerades = if backend.flags & BACKEND_HOST != 0 {
+    let crosses = backend.addr.is_v4() != key.src.is_v4();
+    let masquerades = if crosses {
+        true // The client's address means nothing in the endpoint's family.
+    } else if backend.flags & BACKEND_HOST != 0 {
         false
     } else if backend.addr == key.src {
         true // The endpoint reaches itself, and would answer itself.
@@ -256,7 +263,7 @@ fn masquerade<T: Tables>(plan: &mut Plan, key: &FlowKey, inside: bool, tables: &
         config.flags & CONFIG_MASQUERADE_ALL != 0 || (config.clusters_len != 0 && !inside)
     };
     plan.snat =
-        if masquerades { *config.snat_for(&key.src).ok_or(Reason::NoRoute)? } else { Addr::default() };
+        if masquerades { *config.snat_for(&backend.addr).ok_or(Reason::NoRoute)? } else { Addr::default() };
     Ok(())
 }
 

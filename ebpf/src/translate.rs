@@ -22,7 +22,7 @@ use seaway_common::{
 use crate::headers::{Headers, Part, network, parse_v4, parse_v6};
 use crate::packet::Route;
 use crate::start::{self, Started};
-use crate::{FlowEntry, Flows, Packet, Room, Tables, fragment, icmp, tunnel};
+use crate::{FlowEntry, Flows, Packet, Room, Tables, cross, fragment, icmp, tunnel};
 
 /// Which program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ fn run<P: Room, T: Tables, V4: Flows, V6: Flows>(
     stage: Stage,
     detail: &mut u32,
 ) -> Result<Done, Reason> {
-    if headers.v4 {
+    if headers.v4 && !(stage == Stage::Ingress && !headers.is_icmp() && cross::crosses(headers, tables, v6)) {
         translate_headers(packet, headers, tables, v4, stage, detail)
     } else {
         translate_headers(packet, headers, tables, v6, stage, detail)
@@ -302,6 +302,9 @@ fn deliver<P: Room, E: FlowEntry, T: Tables>(
     detail: &mut u32,
 ) -> Result<Done, Reason> {
     let state = flow.state();
+    if stage == Stage::Early && flow.get().to.dst.is_v4() != headers.v4 {
+        return Ok(Done::NotOurs);
+    }
     if state & FLOW_TRANSMIT == 0 {
         count(packet, headers, flow, tables);
         headers.rewrite(packet, &flow.get().to, false)?;
@@ -325,7 +328,12 @@ fn deliver<P: Room, E: FlowEntry, T: Tables>(
         return Ok(Done::NotOurs);
     }
     let wrapped = value.state & FLOW_DSR != 0;
-    let overhead = if wrapped { tunnel::overhead(headers.v4) } else { 0 };
+    let crosses = stage == Stage::Ingress && value.to.dst.is_v4() != headers.v4;
+    let overhead = match (wrapped, crosses && headers.v4) {
+        (true, _) => tunnel::overhead(headers.v4),
+        (false, true) => cross::LONGER,
+        (false, false) => 0,
+    };
     if value.mtu != 0 && headers.wire_len(packet)? + overhead > usize::from(value.mtu) {
         *detail = u32::from(value.mtu) - overhead as u32;
         return Ok(if stage == Stage::Early { Done::NotOurs } else { Done::TooBig });
@@ -337,6 +345,8 @@ fn deliver<P: Room, E: FlowEntry, T: Tables>(
     count(packet, headers, flow, tables);
     if wrapped {
         tunnel::encapsulate(packet, headers, flow, tables)?;
+    } else if crosses {
+        cross::convert(packet, headers, flow)?;
     } else {
         headers.rewrite(packet, &value.to, true)?;
     }

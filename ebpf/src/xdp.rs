@@ -83,6 +83,12 @@ impl Room for XdpPacket<'_> {
         self.write(0, link)
     }
 
+    /// Never: XDP leaves packets that change their family to the program after it.
+    #[inline(always)]
+    fn change_family(&mut self, _v4: bool) -> Result<(), Reason> {
+        Err(Reason::Unfollowed)
+    }
+
     #[inline(always)]
     fn wrap(&mut self, v4: bool) -> Result<(), Reason> {
         self.make_room(tunnel::overhead(v4))

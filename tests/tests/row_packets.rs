@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crc::{CRC_32_ISCSI, Crc};
 use etherparse::{IpHeaders, IpNumber, PacketBuilder, SlicedPacket, TransportSlice};
-use seaway_common::{Addr, Config, SERVICE_DSR, SERVICE_EXTERNAL, proto};
+use seaway_common::{Addr, CONFIG_CROSS, Config, SERVICE_CROSS, SERVICE_DSR, SERVICE_EXTERNAL, proto};
 use seaway_dataplane::{Maps, feeder::Fate};
 use seaway_harness::{MemoryTables, privileged};
 use seaway_tests::{
@@ -35,7 +35,8 @@ fn virtual_of(family: usize, proto: u8) -> Virtual {
 
 fn configure(maps: &mut impl Maps, service: &Virtual, flags: u32) {
     let [v4, v6] = NODE.map(|text| Addr::from(addr(text).ip()));
-    maps.put_config(&Config { snat_v4: v4, snat_v6: v6, ..Config::new() }).unwrap();
+    let bits = if flags & SERVICE_CROSS == 0 { 0 } else { CONFIG_CROSS };
+    maps.put_config(&Config { snat_v4: v4, snat_v6: v6, flags: bits, ..Config::new() }).unwrap();
     let key = key_of(service.vip, service.proto);
     let frontends = maps.frontends().unwrap();
     let (_, mut value) = frontends.into_iter().find(|(found, _)| *found == key).unwrap();
@@ -239,6 +240,38 @@ fn echo_to_a_virtual_address_is_answered() {
     answered[..12].copy_from_slice(&[MACS.0, MACS.1].concat());
     let (fate, after) = site.run(&echo(client, vip, false));
     assert_eq!((fate, &after), (Fate::Sent, &answered));
+}
+
+/// Both ways, TCP and UDP: the client's packets become the other family's, from the node, and back.
+#[test]
+fn row_33_clients_of_one_family_reach_endpoints_of_the_other() {
+    for (family, proto) in [(0, proto::TCP), (0, proto::UDP), (1, proto::TCP), (1, proto::UDP)] {
+        let [client, vip] = [CLIENT[family], VIP[family]].map(addr);
+        let [backend, node] = [BACKENDS[1 - family][0], NODE[1 - family]].map(addr);
+        let service = Virtual { vip, proto, backends: vec![backend] };
+        let [open, answer] =
+            if proto == proto::UDP { [Kind::Datagram; 2] } else { [Kind::Syn, Kind::SynAck] };
+        everywhere(&service, SERVICE_EXTERNAL | SERVICE_CROSS, |balancer| {
+            let (fate, sent) = balancer.run(&Frame::new(client, vip, open).bytes());
+            assert_eq!(fate, Fate::Sent, "{sent:02x?}");
+            let sliced = SlicedPacket::from_ethernet(&sent).unwrap();
+            let port = match sliced.transport {
+                Some(TransportSlice::Tcp(tcp)) => tcp.source_port(),
+                Some(TransportSlice::Udp(udp)) => udp.source_port(),
+                _ => panic!("{sent:02x?}"),
+            };
+            let there = Frame::new(SocketAddr::new(node.ip(), port), backend, open);
+            assert_eq!(sent, there.forwarded().bytes(), "{sent:02x?}");
+            let shown = Frame::new(vip, client, answer).forwarded();
+            expect(balancer, &there.reply(answer).bytes(), Fate::Sent, &shown.bytes());
+            if proto == proto::TCP {
+                for kind in [Kind::Ack, Kind::Fin] {
+                    let next = Frame { kind, ..there.clone() }.forwarded();
+                    expect(balancer, &Frame::new(client, vip, kind).bytes(), Fate::Sent, &next.bytes());
+                }
+            }
+        });
+    }
 }
 
 /// What `IpHeaders` says is what the packets have.

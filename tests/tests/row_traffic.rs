@@ -182,3 +182,34 @@ fn row_31_a_shorter_way_behind_the_service_is_found_out() {
         assert!(begun.elapsed() < PATIENCE);
     }
 }
+
+/// A load balancer's IPv6 address in front of pods that have IPv4 alone, and the other way round.
+#[test]
+fn row_33_a_load_balancer_of_the_other_family_is_served() {
+    privileged!();
+    let mut network = Network::new(&[]);
+    network.setup = network.setup.arguments(["--nat46x64"]);
+    let manifest = |name: &str, family: &str, own: &str, balancer: &str, pod: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  type: LoadBalancer\n  \
+             clusterIP: '{own}'\n  clusterIPs: ['{own}']\n  ipFamilies: [{family}]\n  ports:\n  \
+             - {{name: tcp, port: 80, targetPort: 8080}}\n  - {{name: udp, port: 53, targetPort: 8053, protocol: UDP}}\n\
+             status: {{loadBalancer: {{ingress: [{{ip: '{balancer}'}}]}}}}\n---\n\
+             apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {name}-1\n  \
+             labels: {{kubernetes.io/service-name: {name}}}\naddressType: {family}\nports:\n\
+             - {{name: tcp, port: 8080}}\n- {{name: udp, port: 8053, protocol: UDP}}\n\
+             endpoints: [{{addresses: ['{pod}']}}]\n"
+        )
+    };
+    let six = manifest("six", "IPv4", "10.96.0.82", "2001:db8:1b::9", "10.1.1.111");
+    let four = manifest("four", "IPv6", "fd96::82", "203.0.113.9", "fd77:1::12");
+    network.setup.write("services.yaml", &format!("{six}---\n{four}"));
+    let _agent = network.start();
+    let mut client = network.prober(Path::Xdp);
+    for (balancer, pod) in [("2001:db8:1b::9", "pod-1"), ("203.0.113.9", "pod-2")] {
+        for (transport, port) in [(Transport::Tcp, 80), (Transport::Udp, 53)] {
+            let to = SocketAddr::new(ip(balancer), port);
+            assert_eq!(ask(&mut client, &question(transport, to)), (pod.to_owned(), to));
+        }
+    }
+}

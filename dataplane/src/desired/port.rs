@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use seaway_cluster::{AddressFamily, JoinedEndpoint, Service, ServicePort, SessionAffinity, Snapshot};
 use seaway_common::{
     ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, Addr, Algorithm, BACKEND_HOST, BACKEND_IN_CLUSTER,
-    BACKEND_IN_LOCAL, BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, SERVICE_DSR, SERVICE_EXTERNAL,
-    SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_NEAR,
-    SERVICE_SOMEWHERE, ServiceKey, ServiceValue, SourceRangeKey,
+    BACKEND_IN_LOCAL, BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, CONFIG_CROSS, SERVICE_CROSS,
+    SERVICE_DSR, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL,
+    SERVICE_LOOPBACK, SERVICE_NEAR, SERVICE_SOMEWHERE, ServiceKey, ServiceValue, SourceRangeKey,
 };
 
 use super::{PortKey, frontend, port_key};
@@ -139,17 +139,26 @@ impl<'a> Scene<'a> {
         Self { snapshot, site, node_ports }
     }
 
-    /// The ports of one Service, in the families that it has an address of.
+    /// The ports of one Service, in the families that it has an address of. Where that is one family
+    /// alone, external addresses of the other lead to the same endpoints if the node translates them.
     pub(super) fn ports_of(&self, service: &Service, wishes: &Preferences) -> BTreeMap<PortKey, Port> {
         let mut ports = BTreeMap::new();
-        for family in [AddressFamily::Ipv4, AddressFamily::Ipv6] {
-            let Some(cluster_ip) = service.cluster_ip(family) else { continue };
-            let endpoints = self.snapshot.endpoints_by_port(&service.name, family);
+        for (family, other) in
+            [(AddressFamily::Ipv4, AddressFamily::Ipv6), (AddressFamily::Ipv6, AddressFamily::Ipv4)]
+        {
+            let cluster_ip = service.cluster_ip(family);
+            let translates = self.site.config.flags & CONFIG_CROSS != 0;
+            let (from, crosses) = match cluster_ip {
+                Some(_) => (family, 0),
+                None if translates && service.cluster_ip(other).is_some() => (other, SERVICE_CROSS),
+                None => continue,
+            };
+            let endpoints = self.snapshot.endpoints_by_port(&service.name, from);
             for port in &service.ports {
                 let key = seaway_cluster::PortKey { name: &port.name, protocol: port.protocol };
                 let endpoints = endpoints.get(&key).map(Vec::as_slice).unwrap_or_default();
                 let mut value = self.lists(service, port, family, endpoints, wishes);
-                let common = common_flags(&value, endpoints);
+                let common = common_flags(&value, endpoints) | crosses;
                 self.claim(&mut value, service, port, family, (cluster_ip, common), wishes);
                 ports.insert(port_key(service, port, family), value);
             }
@@ -201,7 +210,7 @@ impl<'a> Scene<'a> {
         service: &Service,
         port: &ServicePort,
         family: AddressFamily,
-        (cluster_ip, common): (IpAddr, u32),
+        (cluster_ip, common): (Option<IpAddr>, u32),
         wishes: &Preferences,
     ) {
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
@@ -221,7 +230,9 @@ impl<'a> Scene<'a> {
             }
         };
         let internal = flag(service.internal_local(), SERVICE_INTERNAL_LOCAL);
-        claim(cluster_ip, port.port, inner | internal, ADDRESS_CLUSTER_IP);
+        if let Some(cluster_ip) = cluster_ip {
+            claim(cluster_ip, port.port, inner | internal, ADDRESS_CLUSTER_IP);
+        }
         let balancers: Vec<IpAddr> = service.load_balancer_ips_of(family).collect();
         for addr in &balancers {
             claim(*addr, port.port, outer | guard, ADDRESS_EXTERNAL);
@@ -232,7 +243,10 @@ impl<'a> Scene<'a> {
         if port.node_port != 0 {
             let own = self.node_ports.iter().filter(|addr| AddressFamily::of(**addr) == family);
             own.for_each(|addr| claim(*addr, port.node_port, outer, 0));
-            claim(loopback(family), port.node_port, outer | SERVICE_LOOPBACK, 0);
+            // A socket cannot change its family.
+            if cluster_ip.is_some() {
+                claim(loopback(family), port.node_port, outer | SERVICE_LOOPBACK, 0);
+            }
         }
         if !balancers.is_empty() && guard != 0 {
             value.ranges = allowed.iter().map(range).collect();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args as ClapArgs;
 use ipnet::IpNet;
-use seaway_common::{CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, Config, PREFIXES_MAX, Prefix};
+use seaway_common::{CONFIG_CROSS, CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, Config, PREFIXES_MAX, Prefix};
 use seaway_dataplane::preferences::{ALGORITHMS, algorithm};
 use seaway_dataplane::site::{Algorithms, Site};
 
@@ -23,6 +23,9 @@ pub(super) struct Args {
     /// Addresses of Services, beside what ServiceCIDRs say: those that no Service has are dropped.
     #[arg(long = "service-cidr", value_name = "CIDR", env = "SEAWAY_SERVICE_CIDR", value_delimiter = ',')]
     service_cidrs: Vec<IpNet>,
+    /// External addresses of a family that a Service has no endpoints of lead to those of the other.
+    #[arg(long = "nat46x64", env = "SEAWAY_NAT46X64")]
+    crosses: bool,
     /// Every client of a cluster IP is masqueraded.
     #[arg(long, env = "SEAWAY_MASQUERADE_ALL")]
     masquerade_all: bool,
@@ -97,6 +100,7 @@ impl Args {
         let config = Config {
             host_netns,
             flags: flag(self.masquerade_all, CONFIG_MASQUERADE_ALL)
+                | flag(self.crosses, CONFIG_CROSS)
                 | flag(!self.pod_interfaces.is_empty(), CONFIG_POD_PATH),
             snat_first: first,
             snat_last: last,

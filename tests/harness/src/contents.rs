@@ -8,9 +8,9 @@ use std::{
 
 use seaway_common::{
     ADDRESS_CLUSTER_IP, Addr, Algorithm, BACKEND_IN_CLUSTER, BACKEND_IN_LOCAL, BACKEND_LOCAL,
-    BACKEND_SERVING, BackendValue, Be16, SERVICE_DSR, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL,
-    SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_NEAR, SERVICE_SOMEWHERE, ServiceKey,
-    ServiceValue, Slice, proto,
+    BACKEND_SERVING, BackendValue, Be16, SERVICE_CROSS, SERVICE_DSR, SERVICE_EXTERNAL,
+    SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_NEAR,
+    SERVICE_SOMEWHERE, ServiceKey, ServiceValue, Slice, proto,
 };
 use seaway_dataplane::{Maps, maps::Error, preferences::name_of};
 
@@ -144,6 +144,7 @@ pub fn options(value: &ServiceValue) -> Vec<String> {
         (SERVICE_EXTERNAL_LOCAL, "external-local"),
         (SERVICE_GUARDED, "guarded"),
         (SERVICE_DSR, "dsr"),
+        (SERVICE_CROSS, "cross"),
         (SERVICE_NEAR, "near"),
         (SERVICE_SOMEWHERE, "somewhere"),
     ];
