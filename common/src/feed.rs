@@ -17,8 +17,8 @@ pub struct FeedConfig {
     pub port_offset: u32,
     /// Offset of the last two bytes of the source address, to which the flow's high bits are added.
     pub addr_offset: u32,
-    /// Explicit padding, zero.
-    pub _pad: u32,
+    /// Interface that live frames are sent out by; 0 where they go to the program under test.
+    pub ifindex: u32,
 }
 
 const _: () = assert!(size_of::<FeedConfig>() == 96);

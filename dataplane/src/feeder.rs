@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use aya::maps::{Array, MapError, ProgramArray};
-use aya::programs::{ProgramError, TestRun, TestRunOptions, TestRunResult, Xdp};
+use aya::maps::{Array, MapError, PerCpuArray, ProgramArray};
+use aya::programs::{
+    ProgramError, SchedClassifier, TcAttachType, TestRun, TestRunAttrs, TestRunOptions, TestRunResult, Xdp,
+    XdpMode,
+};
 use aya::{Ebpf, EbpfError};
 use seaway_common::{FEED_BYTES, FeedConfig};
 
@@ -14,6 +17,9 @@ use crate::raw::Raw;
 /// Room for what a program may add in front of a packet.
 const HEADROOM: usize = 256;
 const ETHERNET_LEN: usize = 14;
+
+/// Live frames that are sent at once: as many as a device takes from the ring in one go.
+const BATCH: u32 = 64;
 
 /// `enum xdp_action`.
 const XDP_ABORTED: u32 = 0;
@@ -99,6 +105,21 @@ where
     Ok((result.return_value, out))
 }
 
+/// Attaches the programs of an interface's ingress to one of the caller's network namespace, for as long
+/// as the programs live; `early` says whether XDP is among them.
+///
+/// # Errors
+/// [`Error`] when the kernel refuses.
+pub fn attach(programs: &mut Programs, interface: &str, early: bool) -> Result<(), Error> {
+    if early {
+        let xdp = programs.xdp().map_err(wrap::<programs::Error>)?;
+        xdp.attach(interface, XdpMode::Driver).map_err(wrap)?;
+    }
+    let classifier: &mut SchedClassifier = programs.classifier(TC[0]).map_err(wrap::<programs::Error>)?;
+    classifier.attach(interface, TcAttachType::Ingress).map_err(wrap)?;
+    Ok(())
+}
+
 /// The packet feeder, in front of the program under test.
 pub struct Feeder {
     ebpf: Ebpf,
@@ -124,7 +145,7 @@ impl Feeder {
     /// [`Error`]
     pub fn load() -> Result<Self, Error> {
         let mut ebpf = Ebpf::load(object::FEED).map_err(wrap::<EbpfError>)?;
-        for name in ["feed", "feed_null"] {
+        for name in ["feed", "feed_null", "feed_out", "sink"] {
             program(&mut ebpf, name)?.load().map_err(wrap)?;
         }
         Ok(Self { ebpf })
@@ -154,6 +175,52 @@ impl Feeder {
     /// # Errors
     /// [`Error`], also for a packet that is too short.
     pub fn run(&mut self, feed: &Feed<'_>, repeat: u32) -> Result<Duration, Error> {
+        self.configure(feed, 0)?;
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(feed.packet);
+        options.repeat = repeat;
+        let result = program(&mut self.ebpf, "feed")?.test_run(options).map_err(wrap)?;
+        if result.return_value == 0 {
+            return Err(Error("the feeder aborted: no program behind it".into()));
+        }
+        Ok(result.duration)
+    }
+
+    /// Sends `count` live frames out by the interface of this index in the caller's network namespace
+    /// (kernel 5.18), and waits until they are sent.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn send(&mut self, feed: &Feed<'_>, ifindex: u32, count: u32) -> Result<(), Error> {
+        self.configure(feed, ifindex)?;
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(feed.packet);
+        options.repeat = count;
+        options.attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
+        program(&mut self.ebpf, "feed_out")?.test_run(options).map_err(wrap)?;
+        Ok(())
+    }
+
+    /// Lets packets that arrive at an interface of the caller's network namespace end there, counted.
+    ///
+    /// # Errors
+    /// [`Error`] when the driver takes no program.
+    pub fn sink(&mut self, interface: &str) -> Result<(), Error> {
+        program(&mut self.ebpf, "sink")?.attach(interface, XdpMode::Driver).map_err(wrap)?;
+        Ok(())
+    }
+
+    /// How many packets ended at the [`sink`](Self::sink)s so far.
+    ///
+    /// # Errors
+    /// [`Error`] of the map.
+    pub fn arrived(&self) -> Result<u64, Error> {
+        let map = self.ebpf.map("ARRIVED").ok_or_else(|| absent("ARRIVED"))?;
+        let map: PerCpuArray<_, u64> = PerCpuArray::try_from(map).map_err(wrap::<MapError>)?;
+        Ok(map.get(&0, 0).map_err(wrap::<MapError>)?.iter().sum())
+    }
+
+    fn configure(&mut self, feed: &Feed<'_>, ifindex: u32) -> Result<(), Error> {
         let template: [u8; FEED_BYTES] = feed
             .packet
             .get(..FEED_BYTES)
@@ -164,18 +231,10 @@ impl Feeder {
             flows: feed.flows,
             port_offset: feed.port_offset,
             addr_offset: feed.addr_offset,
-            _pad: 0,
+            ifindex,
         };
         let map = self.ebpf.map_mut("FEED").ok_or_else(|| absent("FEED"))?;
-        Array::try_from(map).and_then(|mut map| map.set(0, Raw(config), 0)).map_err(wrap::<MapError>)?;
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(feed.packet);
-        options.repeat = repeat;
-        let result = program(&mut self.ebpf, "feed")?.test_run(options).map_err(wrap)?;
-        if result.return_value == 0 {
-            return Err(Error("the feeder aborted: no program behind it".into()));
-        }
-        Ok(result.duration)
+        Array::try_from(map).and_then(|mut map| map.set(0, Raw(config), 0)).map_err(wrap::<MapError>)
     }
 
     fn targets(&mut self) -> Result<ProgramArray<&mut aya::maps::MapData>, Error> {

@@ -2,7 +2,8 @@
 //!
 //! The kernel repeats a program on one buffer, and the load balancer rewrites that buffer. The
 //! feeder restores the headers, moves on to the next flow and tail-calls the program under test;
-//! with `feed_null` as that program, what is measured is the harness itself.
+//! with `feed_null` as that program, what is measured is the harness itself. Live frames go out by an
+//! interface instead, and `sink` counts them where they arrive.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "sections and symbols are placed by name"))]
@@ -12,7 +13,8 @@ fn main() {}
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
+    use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
+    use aya_ebpf::helpers::generated::bpf_redirect;
     use aya_ebpf::macros::{map, xdp};
     use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
     use aya_ebpf::programs::XdpContext;
@@ -26,6 +28,9 @@ mod programs {
     static NEXT: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
     #[map]
+    static ARRIVED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+    #[map]
     static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
     #[xdp]
@@ -35,6 +40,27 @@ mod programs {
             let _missing = unsafe { TARGET.tail_call(&ctx, 0) };
         }
         XDP_ABORTED
+    }
+
+    /// For live frames.
+    #[xdp]
+    fn feed_out(ctx: XdpContext) -> u32 {
+        let sent = restore(&mut XdpPacket::new(&ctx)).ok().and_then(|()| FEED.get(0));
+        match sent {
+            // SAFETY: the helper takes numbers.
+            Some(config) => unsafe { bpf_redirect(config.ifindex, 0) as u32 },
+            None => XDP_ABORTED,
+        }
+    }
+
+    /// Where packets end.
+    #[xdp]
+    fn sink(_ctx: XdpContext) -> u32 {
+        if let Some(arrived) = ARRIVED.get_ptr_mut(0) {
+            // SAFETY: a per-CPU value, and programs at interfaces do not interrupt each other.
+            unsafe { *arrived += 1 };
+        }
+        XDP_DROP
     }
 
     #[xdp]

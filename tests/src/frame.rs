@@ -108,8 +108,16 @@ impl Frame {
 
     fn ip(&self) -> IpHeaders {
         let transport = if self.kind == Kind::Datagram { UdpHeader::LEN } else { TcpHeader::MIN_LEN };
-        let payload_len = u16::try_from(transport + self.payload.len()).expect("a short payload");
         let protocol = if self.kind == Kind::Datagram { proto::UDP } else { proto::TCP };
+        self.headers_for(transport + self.payload.len(), protocol)
+    }
+
+    /// The network header of a packet between the same addresses with `len` bytes of this protocol.
+    ///
+    /// # Panics
+    /// As [`bytes`](Self::bytes).
+    pub fn headers_for(&self, len: usize, protocol: u8) -> IpHeaders {
+        let payload_len = u16::try_from(len).expect("a short payload");
         match (self.src.ip(), self.dst.ip()) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 let mut header =

@@ -5,6 +5,8 @@
 
 pub mod agreement;
 pub mod api_objects;
+pub mod balancer;
+pub mod bulk;
 pub mod call;
 pub mod damage;
 pub mod facts;

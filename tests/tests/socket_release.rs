@@ -48,7 +48,7 @@ proptest! {
                 tables.maps().memory_mut().backends.values_mut().filter(|value| value.service == service)
                     .for_each(|value| value.port = seaway_common::Be16::new(value.port.get() + 100));
             }
-            tables.set_randoms([random]);
+            tables.set_randoms([0, random]);
             let mut call = Call::new(COOKIE, proto::UDP, vip);
             let result = if by_connect { connect(&mut call, &tables) } else { sendmsg(&mut call, &tables) };
             prop_assert_eq!(result, Ok(()));
@@ -69,7 +69,7 @@ fn release_takes_as_many_entries_as_the_chain_may_have() {
         let all = many(services);
         let tables = Site::new(&all).tables;
         for service in &all {
-            tables.set_randoms([u32::MAX]);
+            tables.set_randoms([0, u32::MAX]);
             assert_eq!(send(&tables, service.vip), service.backends[2]);
         }
         assert_eq!(tables.entries_of(COOKIE), 2 * services + 1);

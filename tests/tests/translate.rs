@@ -68,7 +68,7 @@ fn service_without_endpoints_drops_and_counts() {
 }
 
 #[test]
-fn tcp_without_a_flow_makes_none() {
+fn row_21_tcp_without_a_flow_makes_none() {
     let site = Site::new(&services(1));
     for (open, ..) in openings().into_iter().filter(|(open, ..)| open.kind == Kind::Syn) {
         for kind in [Kind::SynAck, Kind::Ack, Kind::Fin, Kind::Rst] {
