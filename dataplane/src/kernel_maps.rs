@@ -132,6 +132,16 @@ impl KernelMaps {
         Ok(v4.iter().map(|(key, value)| (key.widen(), value.widen())).chain(v6).collect())
     }
 
+    /// How many clients are bound to an endpoint.
+    ///
+    /// # Errors
+    /// [`Error`] of the map `AFFINITY`.
+    pub fn affinities(&self) -> Result<usize, Error> {
+        let all: Vec<(AffinityKey, AffinityValue)> =
+            self.all(MapName::Affinity, self.affinity.map(), self.capacities.affinity)?;
+        Ok(all.len())
+    }
+
     /// Removes the flow entries that were idle for too long. Returns how many they were.
     ///
     /// # Errors

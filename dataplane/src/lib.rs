@@ -22,6 +22,7 @@ pub mod flows;
 pub mod health;
 pub mod installed;
 pub mod kernel_maps;
+pub mod kube_proxy;
 pub mod links;
 pub mod maglev;
 pub mod maps;
@@ -39,6 +40,7 @@ pub mod site;
 pub mod space;
 pub mod status;
 pub mod sync;
+pub mod usage;
 
 mod bpf;
 mod mapped;

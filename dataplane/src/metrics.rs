@@ -40,6 +40,9 @@ pub struct Metrics {
     healthz: Family<Code, Counter>,
     livez: Family<Code, Counter>,
     warnings: Gauge,
+    reconciled: Histogram,
+    forgotten: Counter,
+    tables: Histogram,
     started: SystemTime,
 }
 
@@ -104,6 +107,9 @@ impl Metrics {
             healthz: Family::default(),
             livez: Family::default(),
             warnings: Gauge::default(),
+            reconciled: Histogram::new(bounds()),
+            forgotten: Counter::default(),
+            tables: Histogram::new(table_bounds()),
             started: now,
         };
         metrics.register();
@@ -140,6 +146,11 @@ impl Metrics {
         let help = "From the arrival of a change to its being in force";
         all("seaway_propagation_seconds", help, &self.propagation);
         all("seaway_warnings", "What is wrong now", &self.warnings);
+        let help = "Time to look at every flow for those that were idle for too long";
+        all("kubeproxy_conntrack_reconciler_sync_duration_seconds", help, &self.reconciled);
+        let help = "Flow entries that were forgotten since they were idle";
+        all("kubeproxy_conntrack_reconciler_deleted_entries", help, &self.forgotten);
+        all("seaway_maglev_rebuild_seconds", "Time to build a consistent table", &self.tables);
         self.registry = registry;
     }
 
@@ -164,6 +175,17 @@ impl Metrics {
         for at in waited.triggers.iter().filter(|at| **at >= self.started) {
             self.programming.observe(now.duration_since(*at).unwrap_or_default().as_secs_f64());
         }
+    }
+
+    /// Notes how long consistent tables took that were built.
+    pub fn tables(&self, built: &[Duration]) {
+        built.iter().for_each(|took| self.tables.observe(took.as_secs_f64()));
+    }
+
+    /// Notes a look at all flows, and how many entries went.
+    pub fn reconciled(&self, took: Duration, forgotten: usize) {
+        self.reconciled.observe(took.as_secs_f64());
+        self.forgotten.inc_by(forgotten as u64);
     }
 
     /// Notes how many changes wait.
@@ -211,6 +233,11 @@ fn programming_bounds() -> impl Iterator<Item = f64> {
     [0.25, 0.5].into_iter().chain(step(1, 59, 1)).chain(step(60, 115, 5)).chain(step(120, 300, 30))
 }
 
+/// A table of ten endpoints takes some 14 us, one of a thousand some ms.
+fn table_bounds() -> impl Iterator<Item = f64> {
+    prometheus_client::metrics::histogram::exponential_buckets(0.000_01, 2.0, 14)
+}
+
 fn seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
@@ -233,6 +260,8 @@ mod tests {
         metrics.no_local_endpoints(1, 0);
         metrics.answered("/healthz", 503);
         metrics.answered("/livez", 200);
+        metrics.reconciled(Duration::from_millis(3), 4);
+        metrics.tables(&[Duration::from_micros(14), Duration::from_millis(2)]);
         let text = metrics.text().unwrap();
         for line in [
             "kubeproxy_sync_proxy_rules_duration_seconds_count 1",
@@ -248,6 +277,9 @@ mod tests {
             "kubeproxy_proxy_healthz_total{code=\"503\"} 1",
             "kubeproxy_proxy_livez_total{code=\"200\"} 1",
             "seaway_propagation_seconds_count 1",
+            "kubeproxy_conntrack_reconciler_sync_duration_seconds_count 1",
+            "kubeproxy_conntrack_reconciler_deleted_entries_total 4",
+            "seaway_maglev_rebuild_seconds_count 2",
         ] {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
         }

@@ -11,6 +11,7 @@ mod build;
 mod gone;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use seaway_common::{Addr, BackendValue, ServiceKey, ServiceValue, Slice, SourceRangeKey};
 
@@ -132,6 +133,8 @@ pub struct Plan {
     pub full: Vec<Full>,
     /// Without their consistent table, for want of slots; their endpoints are chosen at random.
     pub without_table: Vec<Full>,
+    /// How long each consistent table took that was built.
+    pub tables: Vec<Duration>,
 }
 
 /// Plans the change of some ports. Ids and slots that the plan uses are taken from `installed`;
@@ -154,6 +157,7 @@ pub fn plan<'a>(
             Some(Ok(made)) => {
                 plan.steps.extend(made.prepare);
                 plan.without_table.extend(made.without_table);
+                plan.tables.extend(made.tables);
                 switch.extend(made.switch);
                 gone.finish.extend(made.finish);
             }

@@ -51,6 +51,8 @@ pub struct Outcome {
     pub full: Vec<Full>,
     /// Ports whose consistent table does not fit: endpoints are chosen at random.
     pub without_table: Vec<Full>,
+    /// How long each consistent table took that was built.
+    pub tables: Vec<Duration>,
     /// Frontends claimed twice.
     pub conflicts: Vec<Conflict>,
     /// What Services ask for in vain.
@@ -187,6 +189,7 @@ impl<M: Maps> Sync<M> {
         }
         outcome.full.append(&mut plan.full);
         outcome.without_table.append(&mut plan.without_table);
+        outcome.tables.append(&mut plan.tables);
         outcome.conflicts = self.desired.conflicts();
         outcome.warnings = self.desired.warnings().cloned().collect();
         outcome.warnings.extend(self.snapshot.as_ref().and_then(|snapshot| self.site.warning(snapshot)));

@@ -7,9 +7,9 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 use seaway_common::{Action, MapName, Reason};
 use seaway_dataplane::counters::Counters;
-use seaway_dataplane::kernel_maps::KernelMaps;
+use seaway_dataplane::pins;
 use seaway_dataplane::status::Status;
-use seaway_dataplane::{Installed, Maps, pins};
+use seaway_dataplane::usage::{self, Usage};
 use serde::Serialize;
 
 use crate::node::Places;
@@ -42,6 +42,8 @@ struct MapRow {
     map: &'static str,
     used: usize,
     capacity: u32,
+    /// Memory that it takes.
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -78,19 +80,12 @@ fn overview(places: &Places) -> Result<Overview> {
 }
 
 fn kernel(folder: &Path) -> Result<(Vec<MapRow>, Vec<ReasonRow>)> {
-    let maps = KernelMaps::open(folder)?;
-    let installed = Installed::read(&maps)?;
-    let capacities = maps.capacities();
-    let flows = maps.flows()?;
-    let v4 = flows.iter().filter(|(key, _)| key.src.is_v4()).count();
-    let row = |map: MapName, used: usize| MapRow { map: map.as_str(), used, capacity: capacities.of(map) };
-    let rows = vec![
-        row(MapName::Services, installed.frontends().len()),
-        row(MapName::Names, installed.keys().count()),
-        row(MapName::Backends, installed.backends().len()),
-        row(MapName::FlowsV4, v4),
-        row(MapName::FlowsV6, flows.len() - v4),
-    ];
+    let rows = usage::of(folder)?.into_iter().map(|usage| {
+        let Usage { map, used, capacity } = usage;
+        let bytes = usage::bytes(folder, map)?;
+        Ok(MapRow { map: map.as_str(), used, capacity, bytes })
+    });
+    let rows = rows.collect::<Result<Vec<_>>>()?;
     let counters = Counters::open(folder)?;
     let mut reasons = Vec::new();
     for reason in Reason::ALL {
@@ -114,11 +109,10 @@ fn text(overview: &Overview) -> String {
         parts.push(format!("Attached: {}", overview.links.join(", ")));
     }
     if !overview.maps.is_empty() {
-        let rows = overview
-            .maps
-            .iter()
-            .map(|row| [row.map.to_owned(), row.used.to_string(), row.capacity.to_string()]);
-        parts.push(table::render(["MAP", "USED", "CAPACITY"], rows));
+        let rows = overview.maps.iter().map(|row| {
+            [row.map.to_owned(), row.used.to_string(), row.capacity.to_string(), mebibytes(row.bytes)]
+        });
+        parts.push(table::render(["MAP", "USED", "CAPACITY", "MEMORY"], rows));
     }
     let counted: Vec<&ReasonRow> = overview.reasons.iter().filter(|row| row.count != 0).collect();
     if !counted.is_empty() {
@@ -127,6 +121,10 @@ fn text(overview: &Overview) -> String {
         parts.push(table::render(["REASON", "ACTION", "COUNT"], rows));
     }
     parts.join("\n\n")
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 fn agent_text(agent: &Status) -> String {

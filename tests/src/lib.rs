@@ -6,6 +6,7 @@
 pub mod agreement;
 pub mod api_objects;
 pub mod balancer;
+pub mod bulk;
 pub mod call;
 pub mod damage;
 pub mod facts;

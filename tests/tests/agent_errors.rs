@@ -127,3 +127,28 @@ fn seaway(arguments: &[&str]) -> Command {
     command.args(arguments);
     command
 }
+
+#[test]
+fn rules_of_kube_proxy_are_named() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let nft = |rules: &'static str| {
+        let mut command = Command::new("nft");
+        command.arg(rules).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let Ok(mut process) = network.topology.node.namespace().spawn(command) else { return false };
+        process.wait(PATIENCE).unwrap().success()
+    };
+    let rules = "add table ip kube-proxy; add chain ip kube-proxy services; add table ip6 nat; \
+                 add chain ip6 nat KUBE-SERVICES; add table ip other; add chain ip other services";
+    if !nft(rules) {
+        seaway_harness::skip("rules_of_kube_proxy_are_named", "needs nft");
+        return;
+    }
+    let mut agent = network.start();
+    let status = agent.wait("warnings", |status| status.warnings.len() == 2);
+    let told = |part: &str| status.warnings.iter().any(|warning| warning.contains(part));
+    assert!(
+        told("table ip kube-proxy (nftables)") && told("chain KUBE-SERVICES of table ip6 nat"),
+        "{status:?}"
+    );
+}

@@ -231,9 +231,13 @@ fn row_35_health_and_metrics_are_told_as_kube_proxy_does() {
         "kubeproxy_sync_proxy_rules_endpoint_changes_pending 0",
         "seaway_drops_total{reason=\"truncated\"} 0",
         "seaway_ct_entries{map=\"FLOWS_V4\"} 0",
+        "seaway_maglev_rebuild_seconds_count 0",
+        "kubeproxy_conntrack_reconciler_deleted_entries_total 0",
     ] {
         assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
     }
+    let bytes = text.lines().find_map(|line| line.strip_prefix("seaway_map_bytes{map=\"SERVICES\"} "));
+    assert!(bytes.and_then(|bytes| bytes.parse().ok()).is_some_and(|bytes: u64| bytes > 1 << 20), "{text}");
     // The wait for the taint asked as often as it took.
     let healthy =
         text.lines().find_map(|line| line.strip_prefix("kubeproxy_proxy_healthz_total{code=\"200\"} "));

@@ -1,6 +1,8 @@
 //! What the kernel counted, read from the pinned maps when it is asked for.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use prometheus_client::collector::Collector;
@@ -8,10 +10,16 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use seaway_common::{MapName, Reason};
+use seaway_common::{BackendValue, MapName, NameValue, Reason};
 
 use crate::counters::Counters;
+use crate::desired::protocol_of;
 use crate::kernel_maps::KernelMaps;
+use crate::maps::Maps;
+use crate::usage;
+
+/// Endpoints whose packets are told.
+const BACKENDS_MAX: usize = 2_000;
 
 /// The maps of an agent. Until they are there, nothing is told.
 #[derive(Debug)]
@@ -51,9 +59,54 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    fn bytes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Memory that a map takes";
+        let mut family = encoder.encode_descriptor("seaway_map_bytes", help, None, MetricType::Gauge)?;
+        for map in MapName::ALL {
+            let Ok(bytes) = usage::bytes(&self.maps, *map) else { continue };
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            ConstGauge::new(bytes).encode(family.encode_family(&[("map", map.as_str())])?)?;
+        }
+        Ok(())
+    }
+
+    /// Packets of the endpoints that had some. A scrape of a hundred thousand lines helps nobody, so
+    /// beyond a limit those of the busiest are told.
+    fn backends(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (Ok(maps), Ok(counters)) = (KernelMaps::open(&self.maps), Counters::open(&self.maps)) else {
+            return Ok(());
+        };
+        let (Ok(backends), Ok(names)) = (maps.backends(), maps.names()) else { return Ok(()) };
+        let names: BTreeMap<u32, NameValue> = names.into_iter().collect();
+        let counted = backends.iter().filter_map(|(id, value)| {
+            let packets = counters.backend(*id).ok()?.packets;
+            (packets != 0).then_some((packets, value))
+        });
+        let mut counted: Vec<(u64, &BackendValue)> = counted.collect();
+        counted.sort_by_key(|(packets, _)| std::cmp::Reverse(*packets));
+        counted.truncate(BACKENDS_MAX);
+        let help = "Packets that were translated towards an endpoint";
+        let mut family =
+            encoder.encode_descriptor("seaway_backend_packets", help, None, MetricType::Counter)?;
+        for (packets, value) in counted {
+            let address = SocketAddr::new(value.addr.into(), value.port.get()).to_string();
+            let service = names.get(&value.service).map(NameValue::as_str).unwrap_or_default();
+            let protocol = protocol_of(value.proto).map(|protocol| protocol.to_string().to_lowercase());
+            let protocol = protocol.unwrap_or_default();
+            let labels =
+                [("backend", address.as_str()), ("protocol", protocol.as_str()), ("service", service)];
+            ConstCounter::new(packets).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Collector for Kernel {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.reasons(&mut encoder)?;
-        self.flows(&mut encoder)
+        self.flows(&mut encoder)?;
+        self.bytes(&mut encoder)?;
+        self.backends(&mut encoder)
     }
 }

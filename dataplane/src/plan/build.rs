@@ -1,6 +1,7 @@
 //! What stands behind a port's frontends, made before they lead to it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use seaway_common::{
     Addr, BACKEND_IN_CLUSTER, BACKEND_IN_LOCAL, BackendValue, Be16, ServiceKey, ServiceValue, Slice,
@@ -27,6 +28,8 @@ pub(super) struct Made {
     pub(super) finish: Vec<Step>,
     /// The table that did not fit.
     pub(super) without_table: Option<Full>,
+    /// How long each table took that was built.
+    pub(super) tables: Vec<Duration>,
 }
 
 /// The steps for one port, or what ran out. Then nothing is taken.
@@ -49,12 +52,13 @@ pub(super) fn make(
         prepare: Vec::new(),
         finish: Vec::new(),
         without_table: None,
+        tables: Vec::new(),
         now_ms,
     };
     match build.all(desired, room) {
         Ok(switch) => {
-            let Build { prepare, finish, without_table, .. } = build;
-            Ok(Made { prepare, switch, finish, without_table })
+            let Build { prepare, finish, without_table, tables, .. } = build;
+            Ok(Made { prepare, switch, finish, without_table, tables })
         }
         Err(full) => {
             let Build { taken, installed, .. } = build;
@@ -74,6 +78,8 @@ struct Build<'a> {
     prepare: Vec<Step>,
     finish: Vec<Step>,
     without_table: Option<Full>,
+    /// Measured, and never decided by.
+    tables: Vec<Duration>,
     now_ms: u64,
 }
 
@@ -201,7 +207,9 @@ impl Build<'_> {
         if let Some(slice) = own.iter().find(|slice| self.installed.is_table(**slice, made_from, None)) {
             return *slice;
         }
+        let begun = Instant::now();
         let built = maglev::table(&entries);
+        self.tables.push(begun.elapsed());
         let filled: Vec<u32> = built.iter().filter_map(|index| ids.get(*index as usize).copied()).collect();
         let contents = maglev::contents(&filled);
         if let Some(slice) = own.iter().find(|slice| self.installed.is_table(**slice, 0, Some(contents))) {

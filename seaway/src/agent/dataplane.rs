@@ -75,9 +75,12 @@ impl Agent {
                 "the pinned maps keep their size; run `seaway agent --cleanup` to make them anew"
             );
         }
-        collector::start(&pins.maps(), probe.ticks_per_s)?;
+        let metrics = Arc::clone(told.metrics());
+        let looked = move |took, forgotten| metrics.reconciled(took, forgotten);
+        collector::start(&pins.maps(), probe.ticks_per_s, looked)?;
         let mut report = Report::new(args, probe, node.to_owned());
         report.note_site(&site);
+        report.look_for_leftovers();
         Ok(Self {
             programs,
             sync: Sync::new(maps, site.clone())?,
@@ -153,6 +156,10 @@ impl Agent {
         if outcome.error.is_none() && !outcome.ignored_empty {
             self.health_checks.follow(&self.facts, &self.site);
             self.report.note_health_checks(self.health_checks.warnings());
+        }
+        self.told.metrics().tables(&outcome.tables);
+        if audit && self.report.has_leftovers() {
+            self.report.look_for_leftovers();
         }
         self.tell(audit, &outcome);
         end_sockets(&outcome);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seaway_cluster::Warning;
+use seaway_dataplane::kube_proxy;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::site::Settings;
 use seaway_dataplane::status::Status;
@@ -26,6 +27,8 @@ pub(super) struct Report {
     source_texts: BTreeSet<String>,
     sync_texts: BTreeSet<String>,
     health_texts: BTreeSet<String>,
+    /// Rules of another proxy that are still there.
+    leftover_texts: BTreeSet<String>,
     told: BTreeSet<String>,
     status: Status,
     written: Instant,
@@ -63,6 +66,7 @@ impl Report {
             source_texts: BTreeSet::new(),
             sync_texts: BTreeSet::new(),
             health_texts: BTreeSet::new(),
+            leftover_texts: BTreeSet::new(),
             told: BTreeSet::new(),
             status,
             written: Instant::now(),
@@ -121,9 +125,28 @@ impl Report {
         self.health_texts = closed;
     }
 
+    /// Looks whether a kube-proxy left something behind. Without the right to look, nothing is said.
+    pub(super) fn look_for_leftovers(&mut self) {
+        let found = kube_proxy::leftovers().inspect_err(|error| {
+            tracing::debug!(%error, "cannot look for rules of kube-proxy");
+        });
+        let told = |what: String| {
+            format!(
+                "kube-proxy is still here: {what}; it translates what Seaway passes on; run \
+                 `kube-proxy --cleanup` on this node once it has stopped"
+            )
+        };
+        self.leftover_texts = found.unwrap_or_default().into_iter().map(told).collect();
+    }
+
+    /// Whether a kube-proxy left something behind when it was looked for last.
+    pub(super) fn has_leftovers(&self) -> bool {
+        !self.leftover_texts.is_empty()
+    }
+
     /// Tells what is wrong now: what is new in the log, all of it in the file.
     pub(super) fn tell(&mut self) {
-        let parts = [&self.source_texts, &self.sync_texts, &self.health_texts];
+        let parts = [&self.source_texts, &self.sync_texts, &self.health_texts, &self.leftover_texts];
         let warnings: BTreeSet<String> = parts.into_iter().flatten().cloned().collect();
         for warning in warnings.difference(&self.told) {
             tracing::warn!("{warning}");

@@ -202,8 +202,11 @@ impl Maps for MemoryMaps {
             return Err(full(MapName::Backends));
         }
         let mut memory = self.memory_mut();
-        memory.backends.insert(id, *value);
-        memory.backends.retain(|_, value| *value != BackendValue::default());
+        if *value == BackendValue::default() {
+            memory.backends.remove(&id);
+        } else {
+            memory.backends.insert(id, *value);
+        }
         Ok(())
     }
 
