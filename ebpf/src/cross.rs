@@ -18,8 +18,7 @@ pub(crate) const LONGER: usize = IPV6_LEN - IPV4_LEN;
 /// Whether a packet over IPv4 belongs to a flow that crosses, or starts one.
 #[inline(never)]
 pub(crate) fn crosses<T: Tables, F: Flows>(headers: &Headers, tables: &T, flows: &F) -> bool {
-    if headers.part != Part::Whole || !tables.config().is_some_and(|config| config.flags & CONFIG_CROSS != 0)
-    {
+    if headers.part != Part::Whole || tables.config().is_none_or(|config| config.flags & CONFIG_CROSS == 0) {
         return false;
     }
     if flows.flow(&headers.key).is_some() {
