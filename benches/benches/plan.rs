@@ -16,7 +16,7 @@ use seaway_dataplane::plan::plan;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::Programs;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
-use seaway_dataplane::{Desired, Installed, Site};
+use seaway_dataplane::{Desired, Installed, PortKey, Site};
 use seaway_harness::MemoryMaps;
 use seaway_tests::bulk::Bulk;
 
@@ -74,7 +74,7 @@ fn decisions(services: u32) -> Vec<Row> {
     let mut maps = MemoryMaps::new(Capacities::DEFAULT);
     let mut installed = Installed::read(&maps).expect("maps in memory");
     let (decide, mut desired) = timed(|| Desired::of(&facts, site.clone()));
-    let all = desired.keys().cloned().collect();
+    let all: Vec<PortKey> = desired.keys().cloned().collect();
     let (full, all_steps) = timed(|| plan(&desired, &mut installed, &all, 0).steps);
     seaway_dataplane::plan::apply(&all_steps, &mut maps, &mut installed, 0).expect("maps in memory");
     let (one, steps) = timed(|| {
