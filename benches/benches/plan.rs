@@ -88,7 +88,7 @@ fn snapshot(services: u32) -> Snapshot {
     for number in 0..services {
         let service = service(number);
         let slice = slice(number, ENDPOINTS);
-        snapshot.slices.entry(service.name.clone()).or_default().insert(slice.name.clone(), Arc::new(slice));
+        snapshot.slices.entry(service.name.clone()).or_default().insert(Arc::new(slice));
         snapshot.services.insert(service.name.clone(), Arc::new(service));
     }
     snapshot
@@ -97,7 +97,7 @@ fn snapshot(services: u32) -> Snapshot {
 fn one_endpoint_less(facts: &Snapshot, number: u32) -> Snapshot {
     let mut snapshot = facts.clone();
     let slice = slice(number, ENDPOINTS - 1);
-    snapshot.slices.entry(slice.service.clone()).or_default().insert(slice.name.clone(), Arc::new(slice));
+    snapshot.slices.entry(slice.service.clone()).or_default().insert(Arc::new(slice));
     snapshot
 }
 

@@ -73,7 +73,7 @@ fn errors_name_the_line_and_the_plugin() {
     check(
         "kubernetes cluster.local {\n endpoint http://a\n}",
         "line 3: kubernetes: there is no option \"endpoint\" (there are endpoint_pod_names, fallthrough, ignore, \
-         labels, namespace_labels, namespaces, noendpoints, pods, ttl and zonal)",
+         labels, namespace_labels, namespaces, noendpoints, pods, terminating_endpoints, ttl and zonal)",
     );
     check(
         "kubernetes cluster.local {\n ttl 3601\n}",

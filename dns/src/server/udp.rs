@@ -21,8 +21,9 @@ use crate::wire::writer::Transport;
 
 /// Datagrams of one system call. A loaded server fills them, an idle one does not wait for more.
 const BATCH: usize = 64;
-/// Longer queries are cut, and a cut query is malformed.
-const QUERY_MAX: usize = 4096;
+/// Longer queries are cut, and a cut query is malformed. At a power of two, all queries of a batch would
+/// fall on the same few lines of a cache.
+const QUERY_MAX: usize = 4096 + 192;
 /// What an answer takes at first; few are longer.
 const ANSWER_USUAL: usize = 1232;
 
