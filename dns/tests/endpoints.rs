@@ -38,7 +38,8 @@ const ENDED: &str = "{addresses: [10.1.0.3], conditions: {ready: false, serving:
 fn check(options: &str, endpoints: &[&str], expected: (u8, u8)) {
     let text = format!(".:53 {{\n kubernetes cluster.local {{\n {options}\n }}\n}}\n");
     let engine = Engine::new(corefile::parse(&text, Path::new(".")).unwrap());
-    let (snapshot, warnings) = Snapshot::from_manifests(&MANIFESTS.replace("ENDPOINTS", &endpoints.join(", ")));
+    let (snapshot, warnings) =
+        Snapshot::from_manifests(&MANIFESTS.replace("ENDPOINTS", &endpoints.join(", ")));
     assert_eq!(warnings, []);
     Feed::new(&engine).update(&engine, &Arc::new(snapshot), 1);
     let mut message = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];

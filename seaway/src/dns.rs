@@ -162,7 +162,7 @@ impl Facts {
 fn check(file: PathBuf) -> Result<()> {
     let configuration = Configuration::read(file)?;
     for block in configuration.blocks() {
-        println!("port {}, {}", block.port, place(block));
+        println!("{}, {}", block.place(), place(block));
         let zones: Vec<String> = block.zones.iter().map(ToString::to_string).collect();
         println!("  names in   {}", zones.join(" "));
         if let Some(options) = &block.kubernetes {
