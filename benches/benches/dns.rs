@@ -113,7 +113,7 @@ fn add(snapshot: &mut Snapshot, service: Service, first: u32, endpoints: u32) {
         endpoints: (first..first + endpoints).map(endpoint).collect(),
         headless: false,
     };
-    snapshot.slices.entry(name.clone()).or_default().insert(slice.name.clone(), Arc::new(slice));
+    snapshot.slices.entry(name.clone()).or_default().insert(Arc::new(slice));
     snapshot.services.insert(name, Arc::new(service));
 }
 

@@ -22,7 +22,6 @@ mod backoff;
 mod connection;
 mod follow;
 mod line;
-mod pool;
 mod query;
 mod read;
 mod store;

@@ -50,8 +50,7 @@ pub(crate) fn add_slices(snapshot: &mut Snapshot, inputs: &Inputs) -> Vec<Warnin
             slices
         };
         if !slices.is_empty() {
-            let by_name = slices.into_iter().map(|slice| (slice.name.clone(), slice));
-            made.push((name.clone(), by_name.collect::<Slices>()));
+            made.push((name.clone(), slices.into_iter().collect::<Slices>()));
         }
     }
     snapshot.slices.extend(made);

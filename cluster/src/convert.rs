@@ -26,8 +26,6 @@ pub use service::service;
 pub(crate) use service_address::{NO_CLUSTER_IP, cluster_ip_texts};
 pub use service_cidr::service_cidr;
 
-use std::sync::Arc;
-
 /// The label that ties a slice to its Service.
 pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// The label of slices, and of Endpoints, that proxies leave alone.
@@ -36,6 +34,6 @@ pub(crate) const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 pub(crate) const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// An optional name, where the empty one means that there is none.
-fn some_name(text: Option<&String>) -> Option<Arc<str>> {
-    text.filter(|text| !text.is_empty()).map(|text| Arc::from(text.as_str()))
+fn some_name<T: for<'t> From<&'t str>>(text: Option<&String>) -> Option<T> {
+    text.filter(|text| !text.is_empty()).map(|text| T::from(text.as_str()))
 }

@@ -1,9 +1,11 @@
 //! EndpointSlices: the addresses behind a Service.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use crate::{ObjectName, Protocol, ServiceName};
+use crate::{ObjectName, Protocol, ServiceName, Text};
 
 /// An EndpointSlice (discovery/v1), trimmed, or one made from Pods or a legacy Endpoints object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +56,13 @@ pub struct Endpoint {
     /// `conditions.terminating`; absent means false.
     pub terminating: bool,
     /// `nodeName`.
-    pub node: Option<Arc<str>>,
+    pub node: Option<Text>,
     /// `zone`.
-    pub zone: Option<Arc<str>>,
+    pub zone: Option<Text>,
     /// `hostname`, the name DNS gives the endpoint.
-    pub hostname: Option<Arc<str>>,
+    pub hostname: Option<Text>,
     /// `targetRef.name` where `targetRef.kind` is `Pod`.
-    pub pod: Option<Arc<str>>,
+    pub pod: Option<Text>,
     /// `hints`.
     pub hints: Hints,
 }
@@ -69,9 +71,41 @@ pub struct Endpoint {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
     /// `forZones[].name`.
-    pub zones: Vec<Arc<str>>,
+    pub zones: Names,
     /// `forNodes[].name`.
-    pub nodes: Vec<Arc<str>>,
+    pub nodes: Names,
+}
+
+/// A few names, mostly none: there are as many of these as endpoints.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[expect(clippy::box_collection, reason = "a pointer is a third of a vector")]
+pub struct Names(Option<Box<Vec<Text>>>);
+
+impl Deref for Names {
+    type Target = [Text];
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_deref().map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+impl DerefMut for Names {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0.as_deref_mut().map(Vec::as_mut_slice).unwrap_or_default()
+    }
+}
+
+impl FromIterator<Text> for Names {
+    fn from_iter<I: IntoIterator<Item = Text>>(names: I) -> Self {
+        let names: Vec<Text> = names.into_iter().collect();
+        Self((!names.is_empty()).then(|| Box::new(names)))
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }
 
 impl AddressFamily {

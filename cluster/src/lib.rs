@@ -28,13 +28,15 @@ mod exposure;
 mod join;
 mod name;
 mod node;
+mod pool;
 mod service;
 mod slice_index;
 mod slices;
 mod snapshot;
+mod text;
 mod warning;
 
-pub use endpoint_slice::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints};
+pub use endpoint_slice::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Names};
 pub use join::{JoinedEndpoint, PortKey};
 pub use name::{ObjectName, ServiceName};
 pub use node::{Namespace, Node, Pod, PodPort, ServiceCidr, Taint};
@@ -45,5 +47,6 @@ pub use service::{
 pub use slice_index::SliceIndex;
 pub use slices::Slices;
 pub use snapshot::{FactMap, Snapshot};
+pub use text::Text;
 pub use update::{Arrivals, Update, Waiting};
 pub use warning::{Kind, ObjectId, Place, Warning};

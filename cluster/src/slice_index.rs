@@ -22,7 +22,7 @@ impl SliceIndex {
             self.remove(&slice.name);
         }
         self.services.insert(slice.name.clone(), slice.service.clone());
-        self.slices.entry(slice.service.clone()).or_default().insert(slice.name.clone(), slice);
+        self.slices.entry(slice.service.clone()).or_default().insert(slice);
     }
 
     /// Removes a slice. False, and nothing changes, for an unknown name.

@@ -95,6 +95,9 @@ fn share<K: Ord + Clone, V: Eq + Clone>(
     previous: &FactMap<K, V>,
     changed: impl Fn(&V, &V) -> V,
 ) {
+    if previous.is_empty() {
+        return;
+    }
     let mut shared = previous.clone();
     for item in previous.diff(objects) {
         match item {

@@ -1,7 +1,8 @@
 //! Warnings: what was wrong with an input, and where.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 /// Something wrong with one object, document or file. It never stops the others.
 ///
@@ -23,7 +24,7 @@ pub struct Warning {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The file, as the folder was named plus the file's name.
-    pub file: PathBuf,
+    pub file: Arc<Path>,
     /// The YAML document, counted from 1; 0 is the file as a whole.
     pub document: usize,
     /// The line of the file, counted from 1; 0 where there is none.
@@ -74,7 +75,7 @@ impl Warning {
 impl Place {
     /// A file or folder as a whole.
     pub(crate) fn whole(file: &Path) -> Self {
-        Self { file: file.to_owned(), document: 0, line: 0 }
+        Self { file: file.into(), document: 0, line: 0 }
     }
 }
 

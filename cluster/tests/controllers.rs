@@ -50,7 +50,7 @@ fn slices(snapshot: &Snapshot) -> Vec<String> {
             }
             let hints = [("for-zone", &endpoint.hints.zones), ("for-node", &endpoint.hints.nodes)];
             for (key, names) in hints {
-                for name in names {
+                for name in names.iter() {
                     write!(line, " {key}={name}").unwrap();
                 }
             }

@@ -109,7 +109,7 @@ fn topology(place: Place<'_>, endpoints: &[JoinedEndpoint<'_>]) -> Topology {
     let complete = |named: &dyn Fn(&Endpoint) -> bool, ours: &dyn Fn(&Endpoint) -> bool| {
         ready().all(named) && ready().any(ours)
     };
-    let names = |list: &[std::sync::Arc<str>], name: &str| list.iter().any(|entry| **entry == *name);
+    let names = |list: &[seaway_cluster::Text], name: &str| list.iter().any(|entry| **entry == *name);
     if complete(&|endpoint| !endpoint.hints.nodes.is_empty(), &|endpoint| {
         names(&endpoint.hints.nodes, place.node)
     }) {
@@ -124,7 +124,7 @@ fn topology(place: Place<'_>, endpoints: &[JoinedEndpoint<'_>]) -> Topology {
 }
 
 fn allowed(place: Place<'_>, topology: Topology, endpoint: &Endpoint) -> Result<(), Exclusion> {
-    let named = |list: &[std::sync::Arc<str>], name: &str| list.iter().any(|entry| **entry == *name);
+    let named = |list: &[seaway_cluster::Text], name: &str| list.iter().any(|entry| **entry == *name);
     match topology {
         Topology::SameNode if !named(&endpoint.hints.nodes, place.node) => Err(Exclusion::OtherNode),
         Topology::SameZone if !named(&endpoint.hints.zones, place.zone) => Err(Exclusion::OtherZone),

@@ -1,5 +1,6 @@
 //! Server blocks: the plugins that a group of zones goes through.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,12 @@ use crate::zonefile::ZoneFile;
 pub struct Block {
     /// The zones that it is asked for.
     pub zones: Vec<Zone>,
+    /// How it is asked.
+    pub scheme: Scheme,
     /// The port it listens on.
     pub port: u16,
+    /// Its certificate, where it is asked over something encrypted.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The addresses it listens on; empty means all.
     pub bind: Vec<IpAddr>,
     /// Failed queries are logged.
@@ -73,6 +78,29 @@ pub struct Block {
     pub whoami: bool,
 }
 
+/// How queries come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scheme {
+    /// Over UDP and TCP.
+    #[default]
+    Dns,
+    /// Over TLS (RFC 7858).
+    Tls,
+    /// Over HTTPS (RFC 8484).
+    Https,
+    /// Over QUIC (RFC 9250).
+    Quic,
+}
+
+/// By what blocks are chosen, besides names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// How queries come.
+    pub scheme: Scheme,
+    /// The port they come to.
+    pub port: u16,
+}
+
 /// The `health` plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -82,7 +110,57 @@ pub struct Health {
     pub lameduck: Duration,
 }
 
+impl From<u16> for Place {
+    fn from(port: u16) -> Self {
+        Self { scheme: Scheme::Dns, port }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.scheme.over())?;
+        write!(f, "port {}", self.port)
+    }
+}
+
+impl Scheme {
+    /// As it stands in front of a zone in a Corefile.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Tls => "tls",
+            Self::Https => "https",
+            Self::Quic => "quic",
+        }
+    }
+
+    /// What the client and the server call it in the handshake of TLS.
+    pub(crate) fn protocols(self) -> Vec<Vec<u8>> {
+        let names: &[&[u8]] = match self {
+            Self::Dns => &[],
+            Self::Tls => &[b"dot"],
+            Self::Https => &[b"h2", b"http/1.1"],
+            Self::Quic => &[b"doq"],
+        };
+        names.iter().map(|name| name.to_vec()).collect()
+    }
+
+    fn over(self) -> &'static str {
+        match self {
+            Self::Dns => "",
+            Self::Tls => "TLS ",
+            Self::Https => "HTTPS ",
+            Self::Quic => "QUIC ",
+        }
+    }
+}
+
 impl Block {
+    /// By what it is chosen, besides names.
+    pub fn place(&self) -> Place {
+        Place { scheme: self.scheme, port: self.port }
+    }
+
     /// Notes the addresses that the block is reached at: they tell the zone's name servers.
     pub fn reached_at(&mut self, addresses: &[IpAddr]) {
         if let Some(options) = &mut self.kubernetes {
@@ -99,10 +177,13 @@ impl Block {
     }
 
     /// A block without plugins.
-    pub fn new(zones: Vec<Zone>, port: u16) -> Self {
+    pub fn new(zones: Vec<Zone>, place: Place) -> Self {
+        let Place { scheme, port } = place;
         Self {
             zones,
+            scheme,
             port,
+            tls: None,
             bind: Vec::new(),
             errors: false,
             log: false,

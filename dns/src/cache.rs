@@ -2,57 +2,31 @@
 //!
 //! Names of the cluster never come here: they are in memory already, and exact at all times.
 
+mod kept;
+mod options;
+mod tally;
+
+pub use options::{CacheOptions, Limits, Prefetch, Stale};
+pub use tally::CacheTally;
+
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use tally::add;
 
-use crate::name::Zone;
+use kept::Kept;
+
 use crate::wire::Rcode;
 use crate::wire::query::Query;
 use crate::wire::relay::{Age, Relayed};
 use crate::wire::writer::{Form, Transport};
 
 const SHARDS: usize = 256;
-/// What CoreDNS keeps: 256 shards of 39.
-const CAPACITY_DEFAULT: usize = 9984;
-const TTL_MIN_S: u32 = 5;
-const SUCCESS_MAX_S: u32 = 3600;
-const DENIAL_MAX_S: u32 = 1800;
-const FAILURE_S: u32 = 5;
-const STALE_DEFAULT: Duration = Duration::from_hours(1);
 /// How long clients keep an answer that is out of date (RFC 8767 section 4).
 const STALE_TTL_S: u32 = 30;
-
-/// The `cache` plugin of a block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheOptions {
-    /// The zones whose answers are kept; empty means all.
-    pub zones: Vec<Zone>,
-    /// Answers with data.
-    pub success: Limits,
-    /// Answers without.
-    pub denial: Limits,
-    /// How long a failure is kept, in seconds.
-    pub failure_s: u32,
-    /// How long after its end an answer is good enough when nobody else can be reached.
-    pub stale: Duration,
-}
-
-/// What is kept of one sort of answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How many answers; 0 keeps none.
-    pub capacity: usize,
-    /// The shortest time, in seconds.
-    pub min_s: u32,
-    /// The longest time, in seconds.
-    pub max_s: u32,
-    /// Zones of which none are kept.
-    pub disabled: Vec<Zone>,
-}
 
 /// Kept answers.
 #[derive(Debug)]
@@ -60,40 +34,38 @@ pub struct Cache {
     options: CacheOptions,
     hasher: hashbrown::DefaultHashBuilder,
     shards: Vec<Mutex<Shard>>,
+    tally: Arc<CacheTally>,
 }
 
 type Shard = HashMap<Box<[u8]>, Arc<Kept>>;
 
-#[derive(Debug)]
-struct Kept {
-    answer: Relayed,
-    since: Instant,
-    ttl_s: u32,
-    denial: bool,
-}
-
-impl Default for CacheOptions {
-    fn default() -> Self {
-        let limits =
-            |max_s| Limits { capacity: CAPACITY_DEFAULT, min_s: TTL_MIN_S, max_s, disabled: Vec::new() };
-        Self {
-            zones: Vec::new(),
-            success: limits(SUCCESS_MAX_S),
-            denial: limits(DENIAL_MAX_S),
-            failure_s: FAILURE_S,
-            stale: STALE_DEFAULT,
-        }
-    }
+/// A kept answer that has been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Its response code.
+    pub rcode: u16,
+    /// The caller is to ask for a newer one, without making the client wait.
+    pub refresh: bool,
 }
 
 impl Cache {
     /// An empty cache.
     pub fn new(options: CacheOptions) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { options, hasher: hashbrown::DefaultHashBuilder::default(), shards }
+        Self { options, hasher: hashbrown::DefaultHashBuilder::default(), shards, tally: Arc::default() }
     }
 
-    /// Writes a kept answer that is in date, and returns its code.
+    /// The same, counting where others count as well.
+    pub(crate) fn counted(self, tally: Arc<CacheTally>) -> Self {
+        Self { tally, ..self }
+    }
+
+    /// How it is run.
+    pub fn options(&self) -> &CacheOptions {
+        &self.options
+    }
+
+    /// Writes a kept answer that is in date, or that may be served at once although it is not.
     pub fn answer(
         &self,
         query: &Query<'_>,
@@ -101,11 +73,29 @@ impl Cache {
         form: Form,
         now: Instant,
         out: &mut Vec<u8>,
-    ) -> Option<u16> {
-        let kept = self.find(query)?;
+    ) -> Option<Hit> {
+        add(&self.tally.requests);
+        let Some(kept) = self.find(query) else {
+            add(&self.tally.misses);
+            return None;
+        };
         let age_s = kept.age_s(now);
-        (age_s < kept.ttl_s)
-            .then(|| kept.answer.write(query, transport, form, Age::Kept(age_s, kept.ttl_s), out))
+        if age_s < kept.ttl_s {
+            add(&self.tally.hits[usize::from(kept.denial)]);
+            let refresh = self.options.prefetch.is_some_and(|prefetch| kept.hit(prefetch, now));
+            if refresh {
+                add(&self.tally.prefetch);
+            }
+            let age = Age::Kept(if self.options.keep_ttl { 0 } else { age_s }, kept.ttl_s);
+            return Some(Hit { rcode: kept.answer.write(query, transport, form, age, out), refresh });
+        }
+        add(&self.tally.misses);
+        if self.options.stale_when != Stale::Immediate || !self.is_usable(&kept, age_s) {
+            return None;
+        }
+        add(&self.tally.served_stale);
+        let rcode = kept.answer.write(query, transport, form, Age::Stale(STALE_TTL_S), out);
+        Some(Hit { rcode, refresh: kept.claim(now) })
     }
 
     /// Writes a kept answer that is out of date, but not for too long, and returns its code.
@@ -118,10 +108,24 @@ impl Cache {
         out: &mut Vec<u8>,
     ) -> Option<u16> {
         let kept = self.find(query)?;
-        let age = Duration::from_secs(u64::from(kept.age_s(now)));
-        let usable = age < Duration::from_secs(u64::from(kept.ttl_s)) + self.options.stale
-            && kept.answer.rcode() != Rcode::ServFail.code();
-        usable.then(|| kept.answer.write(query, transport, form, Age::Stale(STALE_TTL_S), out))
+        let usable = self.is_usable(&kept, kept.age_s(now));
+        usable.then(|| {
+            add(&self.tally.served_stale);
+            kept.answer.write(query, transport, form, Age::Stale(STALE_TTL_S), out)
+        })
+    }
+
+    /// How long upstreams are waited for; `None` is as long as they are given anyway. Without an
+    /// answer that could be served instead, there is no hurry.
+    pub fn patience(&self, query: &Query<'_>, now: Instant) -> Option<Duration> {
+        let Stale::After(patience) = self.options.stale_when else { return None };
+        self.find(query).is_some_and(|kept| self.is_usable(&kept, kept.age_s(now))).then_some(patience)
+    }
+
+    fn is_usable(&self, kept: &Kept, age_s: u32) -> bool {
+        Duration::from_secs(u64::from(age_s))
+            < Duration::from_secs(u64::from(kept.ttl_s)) + self.options.stale
+            && kept.answer.rcode() != Rcode::ServFail.code()
     }
 
     /// Keeps an answer if it may be kept. Returns how its times to live are to be limited in the
@@ -151,9 +155,12 @@ impl Cache {
             if count * SHARDS >= limits.capacity && !shard.contains_key(&key) {
                 // Where keys are hashed with a secret, the first one is a random one.
                 let victim = shard.iter().find(|(_, kept)| kept.denial == denial).map(|(key, _)| key.clone());
-                victim.and_then(|victim| shard.remove(&victim));
+                if victim.and_then(|victim| shard.remove(&victim)).is_some() {
+                    add(&self.tally.evictions[usize::from(denial)]);
+                }
             }
-            shard.insert(key, Arc::new(Kept { answer: answer.clone(), since: now, ttl_s, denial }));
+            let kept = Kept::new(answer.clone(), ttl_s, denial, now, shard.get(&key).map(Arc::as_ref));
+            shard.insert(key, Arc::new(kept));
         }
         Age::New(min_s.min(max_s), max_s)
     }
@@ -177,13 +184,6 @@ impl Cache {
     fn shard(&self, key: &[u8]) -> &Mutex<Shard> {
         let hash = self.hasher.hash_one(key).to_be_bytes();
         &self.shards[usize::from(hash[0]) % SHARDS]
-    }
-}
-
-impl Kept {
-    fn age_s(&self, now: Instant) -> u32 {
-        let age = now.saturating_duration_since(self.since).as_secs();
-        u32::try_from(age).unwrap_or(u32::MAX)
     }
 }
 

@@ -10,7 +10,9 @@ mod forward;
 mod kubernetes;
 mod lexer;
 mod names;
+mod rcode;
 mod rewrite;
+mod secure;
 mod template;
 mod zones;
 
@@ -42,10 +44,10 @@ pub fn parse(text: &str, dir: &Path) -> Result<Vec<Block>, Error> {
     let mut parsed: Vec<Block> = Vec::new();
     for block in &blocks {
         for new in block::parse(block, dir)? {
-            let taken = parsed.iter().filter(|other| other.port == new.port);
+            let taken = parsed.iter().filter(|other| other.place() == new.place());
             let mut twice = taken.flat_map(|other| &other.zones).filter(|zone| new.zones.contains(zone));
             if let Some(zone) = twice.next() {
-                return Err(block.head.error(format!("zone {zone} is served on port {} already", new.port)));
+                return Err(block.head.error(format!("zone {zone} is served on {} already", new.place())));
             }
             parsed.push(new);
         }

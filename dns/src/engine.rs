@@ -17,9 +17,10 @@ mod transfer;
 pub use chain::{Chain, Kubernetes};
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::block::Block;
+use crate::block::{Block, Place};
 use crate::metrics::Metrics;
 use crate::name::Name;
 use crate::wire::query::{Query, Unfit};
@@ -58,6 +59,8 @@ pub struct Reply {
     pub source: Source,
     /// Whether DNSSEC records were asked for.
     pub dnssec: bool,
+    /// The forwarder that is to be asked for a newer answer than this.
+    pub refresh: Option<usize>,
 }
 
 /// Who answered.
@@ -104,8 +107,8 @@ pub enum Ask {
 pub struct Context<'c> {
     /// How the message came.
     pub transport: Transport,
-    /// The port it came to.
-    pub port: u16,
+    /// Where it came to.
+    pub place: Place,
     /// Who asks, where that is known.
     pub peer: Option<SocketAddr>,
     /// Whose query it is.
@@ -132,8 +135,16 @@ pub enum Stage {
 
 impl<'c> Context<'c> {
     /// A client's query that nothing has been found out for yet.
-    pub fn new(transport: Transport, port: u16, now: Instant) -> Self {
-        Self { transport, port, peer: None, stage: Stage::Client, turn: 0, resolved: None, now }
+    pub fn new(transport: Transport, place: impl Into<Place>, now: Instant) -> Self {
+        Self {
+            transport,
+            place: place.into(),
+            peer: None,
+            stage: Stage::Client,
+            turn: 0,
+            resolved: None,
+            now,
+        }
     }
 }
 
@@ -148,9 +159,10 @@ impl Engine {
     /// The same, counting what it answers.
     pub fn counted(mut self, metrics: &Metrics) -> Self {
         for chain in &mut self.chains {
-            let server = format!("dns://:{}", chain.block.port);
+            let server = format!("{}://:{}", chain.block.scheme.as_str(), chain.block.port);
             let zone = chain.block.zones.first().map(ToString::to_string).unwrap_or_default();
             chain.tally = Some(metrics.tally(&server, &zone));
+            chain.cache = chain.cache.take().map(|cache| cache.counted(metrics.cache(&server, &zone)));
         }
         self
     }
@@ -163,6 +175,11 @@ impl Engine {
     /// The blocks at work.
     pub fn chains(&self) -> &[Chain] {
         &self.chains
+    }
+
+    /// What a listener shows to clients that want to know who answers.
+    pub(crate) fn tls(&self, place: Place) -> Option<Arc<rustls::ServerConfig>> {
+        self.chains.iter().find(|chain| chain.block.place() == place)?.block.tls.clone()
     }
 
     /// Handles a message; the answer, if there is one, is in `out`.
@@ -178,6 +195,7 @@ impl Engine {
                     chain: None,
                     source: Source::Server,
                     dnssec: false,
+                    refresh: None,
                 });
             }
             Err(Unfit::Question(query, rcode)) => return self.refuse(&query, context, out, rcode, None),
@@ -188,7 +206,7 @@ impl Engine {
         if query.class != kind::IN || matches!(query.kind, kind::AXFR | kind::IXFR) {
             return self.refuse(&query, context, out, Rcode::Refused, None);
         }
-        match self.chain_of(&query.name, context.port) {
+        match self.chain_of(&query.name, context.place) {
             Some(chain) => self.run(chain, &query, context, out),
             None => self.refuse(&query, context, out, Rcode::Refused, None),
         }
@@ -208,9 +226,11 @@ impl Engine {
     }
 
     /// The block with the longest zone that holds a name.
-    fn chain_of(&self, name: &Name<'_>, port: u16) -> Option<usize> {
+    fn chain_of(&self, name: &Name<'_>, place: Place) -> Option<usize> {
         let mut best = None;
-        for (number, chain) in self.chains.iter().enumerate().filter(|(_, chain)| chain.block.port == port) {
+        for (number, chain) in
+            self.chains.iter().enumerate().filter(|(_, chain)| chain.block.place() == place)
+        {
             for zone in chain.block.zones.iter().filter(|zone| name.is_within(zone)) {
                 if best.is_none_or(|(labels, _)| zone.labels() > labels) {
                     best = Some((zone.labels(), number));
@@ -259,11 +279,13 @@ impl Engine {
     fn elsewhere(&self, number: usize, query: &Query<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Step {
         let chain = &self.chains[number];
         if let Some(cache) = &chain.cache
-            && let Some(rcode) = cache.answer(query, context.transport, chain.block.form(), context.now, out)
+            && let Some(hit) = cache.answer(query, context.transport, chain.block.form(), context.now, out)
         {
-            return Step::Reply(Reply::of(query, rcode, Some(number), Source::Cache));
+            let refresh = chain.forward_of(&query.name, 0).filter(|_| hit.refresh);
+            let reply = Reply::of(query, hit.rcode, Some(number), Source::Cache);
+            return Step::Reply(Reply { refresh, ..reply });
         }
-        match chain.forward.iter().position(|forward| forward.takes(&query.name)) {
+        match chain.forward_of(&query.name, 0) {
             Some(forward) => Step::Ask(Ask::Upstream { chain: number, forward }),
             None => self.refuse(query, context, out, Rcode::ServFail, Some(number)),
         }
@@ -274,6 +296,6 @@ impl Reply {
     /// What is to be counted about the answer to a query.
     pub fn of(query: &Query<'_>, rcode: u16, chain: Option<usize>, source: Source) -> Self {
         let dnssec = query.edns.is_some_and(|edns| edns.dnssec);
-        Self { rcode, kind: query.kind, chain, source, dnssec }
+        Self { rcode, kind: query.kind, chain, source, dnssec, refresh: None }
     }
 }

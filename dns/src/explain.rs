@@ -92,7 +92,7 @@ impl Engine {
             && reply.source == Source::Forward
         {
             let upstreams: Vec<String> =
-                forward.upstreams().iter().map(|upstream| upstream.address.to_string()).collect();
+                forward.upstreams().iter().map(|upstream| upstream.target.to_string()).collect();
             origin.meaning = format!("asked for at {}", upstreams.join(", "));
         }
         Some(origin)

@@ -4,12 +4,14 @@
 //! as well: the first good answer counts. An upstream that fails is probed until it answers again,
 //! and meanwhile comes last.
 
+mod connection;
 mod exchange;
+mod options;
 mod upstream;
 
+pub use options::{ForwardOptions, IDLE_MAX, Policy, Probe, Target};
 pub use upstream::Upstream;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::name::{Name, Zone};
+use crate::name::Name;
 use crate::wire::relay::Relayed;
 use crate::wire::writer::Transport;
 
@@ -26,50 +28,11 @@ pub const UPSTREAMS_MAX: usize = 15;
 /// A query is given up after this long altogether.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// A `forward` plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForwardOptions {
-    /// The zone whose names are asked for.
-    pub zone: Zone,
-    /// Zones below it whose names are not.
-    pub except: Vec<Zone>,
-    /// Who is asked.
-    pub upstreams: Vec<SocketAddr>,
-    /// In which order.
-    pub policy: Policy,
-    /// Upstreams are asked over TCP, however the query came.
-    pub force_tcp: bool,
-    /// Upstreams are asked over UDP first, however the query came.
-    pub prefer_udp: bool,
-    /// So many failed probes in a row make an upstream count as down; 0 is never.
-    pub fails_max: u32,
-    /// So many queries at once; others are refused. 0 is no limit.
-    pub concurrent_max: usize,
-    /// How long one upstream is waited for.
-    pub read_timeout: Duration,
-    /// How often an upstream that failed is probed.
-    pub probe_interval: Duration,
-    /// Whether queries fail at once while all upstreams are down; else one is tried anyway.
-    pub failfast: bool,
-}
-
-/// The order in which upstreams are asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// Beginning with any of them.
-    #[default]
-    Random,
-    /// Beginning with the one after the last.
-    RoundRobin,
-    /// Always as they are written down.
-    Sequential,
-}
-
 /// A forwarder at work.
 #[derive(Debug)]
 pub struct Forward {
     /// Its configuration.
-    pub options: ForwardOptions,
+    pub options: Arc<ForwardOptions>,
     upstreams: Vec<Arc<Upstream>>,
     turn: AtomicUsize,
     running: AtomicUsize,
@@ -89,30 +52,17 @@ pub enum Failure {
     Down,
 }
 
-impl ForwardOptions {
-    /// Defaults for a zone and its upstreams.
-    pub fn new(zone: Zone, upstreams: Vec<SocketAddr>) -> Self {
-        Self {
-            zone,
-            except: Vec::new(),
-            upstreams,
-            policy: Policy::default(),
-            force_tcp: false,
-            prefer_udp: false,
-            fails_max: 2,
-            concurrent_max: 0,
-            read_timeout: Duration::from_secs(2),
-            probe_interval: Duration::from_millis(500),
-            failfast: false,
-        }
-    }
-}
-
 impl Forward {
     /// A forwarder that takes all upstreams for sound.
     pub fn new(options: ForwardOptions) -> Self {
-        let upstreams = options.upstreams.iter().map(|address| Arc::new(Upstream::new(*address))).collect();
-        Self { options, upstreams, turn: AtomicUsize::new(0), running: AtomicUsize::new(0) }
+        let upstreams =
+            options.upstreams.iter().cloned().map(|target| Arc::new(Upstream::new(target))).collect();
+        Self {
+            options: Arc::new(options),
+            upstreams,
+            turn: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+        }
     }
 
     /// Whether a name is to be asked for here.
@@ -140,21 +90,29 @@ impl Forward {
         let transport = if stream { Transport::Tcp } else { Transport::Udp };
         let deadline = Instant::now() + DEADLINE;
         let mut attempts = JoinSet::new();
+        let mut refused = None;
         for upstream in order {
             let patience = upstream.patience();
-            attempts.spawn(attempt(upstream, message.to_vec(), transport, self.options.clone()));
+            attempts.spawn(attempt(upstream, message.to_vec(), transport, Arc::clone(&self.options)));
             let patience = patience.min(self.options.read_timeout);
             if let Ok(Some(Ok(Some(answer)))) = timeout(patience, attempts.join_next()).await {
-                return Ok(answer);
+                if !self.options.failover.contains(&answer.rcode()) {
+                    return Ok(answer);
+                }
+                refused = Some(answer);
             }
             // It failed, or it is slow: the next one is asked.
         }
         while let Ok(Some(done)) = timeout_at(deadline, attempts.join_next()).await {
             if let Ok(Some(answer)) = done {
-                return Ok(answer);
+                if !self.options.failover.contains(&answer.rcode()) {
+                    return Ok(answer);
+                }
+                refused = Some(answer);
             }
         }
-        Err(Failure::Unreachable)
+        // Nobody gave a better answer than one with a code of `failover`.
+        refused.ok_or(Failure::Unreachable)
     }
 
     /// The upstreams in the order of the policy, those that are down last.
@@ -177,20 +135,21 @@ async fn attempt(
     upstream: Arc<Upstream>,
     message: Vec<u8>,
     transport: Transport,
-    options: ForwardOptions,
+    options: Arc<ForwardOptions>,
 ) -> Option<Relayed> {
     let begun = Instant::now();
-    let exchanged = timeout(options.read_timeout, exchange::ask(upstream.address, &message, transport)).await;
+    let exchanged =
+        timeout(options.read_timeout, exchange::ask(&upstream, &message, transport, &options)).await;
     if let Ok(Ok(answer)) = exchanged {
         upstream.answered(begun.elapsed());
         // With `prefer_udp`, what does not fit is asked for again.
         if answer.is_truncated() && options.prefer_udp && transport == Transport::Udp {
-            let again = exchange::ask(upstream.address, &message, Transport::Tcp);
+            let again = exchange::ask(&upstream, &message, Transport::Tcp, &options);
             return timeout(options.read_timeout, again).await.ok()?.ok().or(Some(answer));
         }
         return Some(answer);
     }
-    upstream.failed(options.probe_interval);
+    upstream.failed(&options);
     None
 }
 

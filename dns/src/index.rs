@@ -11,7 +11,7 @@ mod records;
 mod reverse;
 
 pub use build::Builder;
-pub use entry::{Entry, Outside, Port};
+pub use entry::{Entry, NamedPort, Outside, Port};
 pub use members::{Label, Member, Members};
 pub use records::{Addresses, Records};
 pub use reverse::Reverse;
@@ -84,14 +84,14 @@ impl Index {
 
     /// Who has an address: each Service, with the endpoint where it is not the Service's own.
     pub fn owners(&self, address: IpAddr) -> impl Iterator<Item = (&Arc<Entry>, Option<usize>)> {
-        let owners = self.reverse.owners(address).iter();
+        let owners = self.reverse.owners(address);
         owners.filter_map(|owner| Some((self.entry(owner.slot)?, owner.member())))
     }
 
     /// Whether a visible Service has an address from `low` to `high`, both included.
     pub fn has_owner_within(&self, low: IpAddr, high: IpAddr) -> bool {
-        let owners = self.reverse.range(low, high).iter();
-        owners.filter_map(|owner| self.entry(owner.slot)).any(|entry| entry.visible)
+        let mut owners = self.reverse.range(low, high);
+        owners.any(|owner| self.entry(owner.slot).is_some_and(|entry| entry.visible))
     }
 
     /// Whether a living pod of the namespace, in lower case, has the address.
@@ -110,13 +110,13 @@ impl Index {
 
     /// The Services that are reached at an address from outside of the cluster.
     pub fn owners_outside(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Entry>> {
-        self.outside.owners(address).iter().filter_map(|owner| self.entry(owner.slot))
+        self.outside.owners(address).filter_map(|owner| self.entry(owner.slot))
     }
 
     /// Whether a visible Service has an outside address from `low` to `high`, both included.
     pub fn has_owner_outside_within(&self, low: IpAddr, high: IpAddr) -> bool {
-        let owners = self.outside.range(low, high).iter();
-        owners.filter_map(|owner| self.entry(owner.slot)).any(|entry| entry.visible)
+        let mut owners = self.outside.range(low, high);
+        owners.any(|owner| self.entry(owner.slot).is_some_and(|entry| entry.visible))
     }
 
     fn pods_at(&self, address: IpAddr) -> &[PodAddress] {

@@ -23,6 +23,7 @@ pub mod plugin;
 pub mod record;
 pub mod selector;
 pub mod server;
+pub mod tls;
 pub mod wire;
 pub mod zone;
 pub mod zonefile;

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use crate::cache::CacheTally;
 use crate::engine::{Reply, Source};
 use crate::wire::kind;
 use crate::wire::writer::Transport;
@@ -92,8 +93,9 @@ pub struct Metrics {
     pub panics: AtomicU64,
     /// Queries that were refused because of `max_concurrent`.
     pub crowded: AtomicU64,
-    /// Answers out of date that were served.
-    pub served_stale: AtomicU64,
+    caches: Mutex<BTreeMap<(String, String), Arc<CacheTally>>>,
+    /// Answers over HTTPS, by port and status.
+    https: Mutex<BTreeMap<(u16, u16), Arc<AtomicU64>>>,
     /// Size of the caches: with data, and without.
     pub cache_entries: [AtomicU64; 2],
 }
@@ -104,6 +106,16 @@ impl Metrics {
         let mut tallies = self.tallies.lock();
         let key = (server.to_owned(), zone.to_owned());
         Arc::clone(tallies.entry(key).or_insert_with(|| Arc::new(Tally::new(server, zone))))
+    }
+
+    /// The counts of a block's cache, which outlive reloads.
+    pub(crate) fn cache(&self, server: &str, zone: &str) -> Arc<CacheTally> {
+        Arc::clone(self.caches.lock().entry((server.to_owned(), zone.to_owned())).or_default())
+    }
+
+    /// The count of answers over HTTPS with a status.
+    pub(crate) fn https(&self, port: u16, status: u16) -> Arc<AtomicU64> {
+        Arc::clone(self.https.lock().entry((port, status)).or_default())
     }
 
     /// All metrics in the OpenMetrics text format.

@@ -31,6 +31,9 @@ pub struct Options {
     pub endpoint_pod_names: bool,
     /// Whether names such as `eu-1.pin._zone.SVC.NS.svc` pick endpoints by their zone.
     pub zonal: bool,
+    /// Whether endpoints that still serve while they end stand in for ready ones, where there is
+    /// none of those.
+    pub terminating: bool,
     /// Where names that do not exist are looked for elsewhere; `None` is nowhere.
     pub fallthrough: Option<Vec<Zone>>,
     /// What the names of a `k8s_external` plugin beside it live, in seconds; `None` without one.
@@ -68,6 +71,7 @@ impl Options {
             ignore_empty: false,
             endpoint_pod_names: false,
             zonal: false,
+            terminating: false,
             fallthrough: None,
             external_ttl_s: None,
             labels: Selector::default(),

@@ -4,7 +4,7 @@
 //! UDP  thread per core ─ recvmmsg ─ Engine::step ─ sendmmsg        never waits
 //!                                       │ Ask
 //!                                       ▼
-//! TCP  tokio tasks ───────────▶ Service::resolve ── upstreams      waits, bounded
+//! TCP, TLS, HTTPS, QUIC ──────▶ Service::resolve ── upstreams      waits, bounded
 //! ```
 //!
 //! A server begins with the listeners of its configuration and keeps them until it ends; a new
@@ -12,9 +12,12 @@
 
 mod asking;
 mod http;
+mod https;
 mod listen;
+mod quic;
 mod report;
 mod service;
+mod stream;
 mod tcp;
 mod udp;
 
@@ -27,6 +30,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
+
+use crate::block::Scheme;
 
 /// How a server is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +70,19 @@ impl Server {
         let mut number = 0;
         for (listener, opened) in listeners.iter().zip(sockets) {
             server.addresses.push(opened.address);
+            let place = listener.place;
             for socket in opened.udp {
-                let worker = udp::Worker::new(socket, Arc::clone(service), listener.port, number);
+                if place.scheme == Scheme::Quic {
+                    tokio::spawn(quic::serve(socket, Arc::clone(service), place, ended.clone()));
+                    continue;
+                }
+                let worker = udp::Worker::new(socket, Arc::clone(service), place, number);
                 server.threads.push(worker.spawn(Arc::clone(&server.stop)));
                 number += 1;
             }
-            tokio::spawn(tcp::serve(opened.tcp, Arc::clone(service), listener.port, ended.clone()));
+            if let Some(tcp) = opened.tcp {
+                tokio::spawn(tcp::serve(tcp, Arc::clone(service), place, ended.clone()));
+            }
         }
         for (address, page) in service.pages() {
             let listener = listen::tcp(address)?;

@@ -1,8 +1,10 @@
 //! Corefiles: what is taken over, and what is refused with which words.
 
 use std::path::Path;
+use std::time::Duration;
 
 use seaway_dns::block::Block;
+use seaway_dns::cache::{Prefetch, Stale};
 use seaway_dns::corefile;
 use seaway_dns::forward::Policy;
 use seaway_dns::options::PodNames;
@@ -52,7 +54,7 @@ fn the_stock_corefile_works_unchanged() {
     let options = block.kubernetes.as_ref().unwrap();
     assert_eq!((options.ttl_s, options.pods), (30, PodNames::Insecure));
     assert_eq!(options.fallthrough.as_ref().map(Vec::len), Some(2));
-    assert_eq!(block.forward[0].upstreams, ["192.0.2.53:53".parse().unwrap()]);
+    assert_eq!(format!("{:?}", block.forward[0].upstreams), "[192.0.2.53:53]");
     assert_eq!((block.forward[0].concurrent_max, block.forward[0].policy), (1000, Policy::Random));
     let cache = block.cache.as_ref().unwrap();
     assert_eq!((cache.success.max_s, cache.denial.max_s, cache.success.disabled.len()), (30, 30, 1));
@@ -64,7 +66,7 @@ fn the_stock_corefile_works_unchanged() {
 #[test]
 fn errors_name_the_line_and_the_plugin() {
     let plugins = "acl, autopath, bind, bufsize, cache, errors, file, forward, health, hosts, k8s_external, kubernetes, \
-                   loadbalance, log, loop, minimal, prometheus, ready, reload, rewrite, template, trace, transfer and \
+                   loadbalance, log, loop, minimal, prometheus, ready, reload, rewrite, template, tls, trace, transfer and \
                    whoami";
     check(
         "errors\nfrobnicate",
@@ -73,7 +75,7 @@ fn errors_name_the_line_and_the_plugin() {
     check(
         "kubernetes cluster.local {\n endpoint http://a\n}",
         "line 3: kubernetes: there is no option \"endpoint\" (there are endpoint_pod_names, fallthrough, ignore, \
-         labels, namespace_labels, namespaces, noendpoints, pods, ttl and zonal)",
+         labels, namespace_labels, namespaces, noendpoints, pods, terminating_endpoints, ttl and zonal)",
     );
     check(
         "kubernetes cluster.local {\n ttl 3601\n}",
@@ -85,13 +87,25 @@ fn errors_name_the_line_and_the_plugin() {
     );
     check("kubernetes 10.0.0.0/8", "line 2: kubernetes: at least one zone must not be a reverse zone");
     check(
-        "forward . tls://192.0.2.1",
-        "line 2: forward: \"tls://192.0.2.1\": upstreams are asked in plain DNS only, not encrypted",
+        "forward . https://192.0.2.1",
+        "line 2: forward: \"https://192.0.2.1\": upstreams are asked in plain DNS, or over TLS (tls://)",
     );
+    check(
+        "forward . 192.0.2.1 {\n failover MAYBE\n}",
+        "line 3: forward: \"MAYBE\" is not a response code such as SERVFAIL or NXDOMAIN",
+    );
+    check(
+        "forward . 192.0.2.1 {\n health_check 1s domain\n}",
+        "line 3: forward: \"domain\" is neither no_rec nor domain with a name",
+    );
+    check("forward . 192.0.2.1\nforward . 192.0.2.2", "line 3: forward: zone . is forwarded already");
+    check("cache {\n prefetch 2 1m 5%\n}", "line 3: cache: \"5\" is not a number from 10 to 90");
+    check("tls cert.pem", "line 2: tls: it takes a certificate, its key, and authorities of clients if any");
     check("forward .", "line 2: forward: there are 0 upstreams, not 1 to 15");
     check(
-        "cache 30 {\n keepttl\n}",
-        "line 3: cache: there is no option \"keepttl\" (there are denial, disable, serve_stale DURATION, servfail DURATION and success)",
+        "cache 30 {\n forget\n}",
+        "line 3: cache: there is no option \"forget\" (there are denial, disable, keepttl, prefetch AMOUNT [DURATION] \
+         [PERCENT%], serve_stale [DURATION] [immediate|verify [DURATION]], servfail DURATION and success)",
     );
     check(
         "acl {\n permit\n}",
@@ -106,6 +120,44 @@ fn errors_name_the_line_and_the_plugin() {
     check("bufsize 100", "line 2: bufsize: \"100\" is not a number from 512 to 4096");
     check("errors\nerrors", "line 3: errors: it is there already in this server block");
     check("errors {", "line 3: a `}` is missing at the end");
+}
+
+#[test]
+fn options_of_forward_are_taken_over() {
+    let text = ".:53 {\nforward . 192.0.2.1 192.0.2.2:5353 {\nexcept a.example\nmax_fails 3\nexpire 20s\npolicy round_robin\n\
+                prefer_udp\nmax_concurrent 9\nmax_idle_conns 4\nread_timeout 1s\nhealth_check 250ms no_rec domain b.example\n\
+                failover SERVFAIL refused\nnext NXDOMAIN\n}\nforward . 192.0.2.3\n}\n";
+    let blocks = parse(text).unwrap();
+    let options = &blocks[0].forward[0];
+    assert_eq!((options.fails_max, options.expire.as_secs(), options.policy), (3, 20, Policy::RoundRobin));
+    assert_eq!((options.prefer_udp, options.concurrent_max, options.idle_max), (true, 9, 4));
+    let probe =
+        (options.probe.interval.as_millis(), options.probe.recursion, options.probe.domain.to_string());
+    assert_eq!(probe, (250, false, "b.example.".to_owned()));
+    assert_eq!((options.failover.as_slice(), options.next.as_slice()), (&[2, 5][..], &[3][..]));
+    assert_eq!(blocks[0].forward.len(), 2, "`next` leads to another forwarder of the zone");
+}
+
+#[test]
+fn options_of_cache_are_taken_over() {
+    let stale = |line: &str| {
+        let blocks = parse(&format!(".:53 {{\ncache 60 {{\n{line}\n}}\n}}\n")).unwrap();
+        let cache = blocks[0].cache.clone().unwrap();
+        (cache.stale.as_secs(), cache.stale_when)
+    };
+    assert_eq!(stale("keepttl"), (3600, Stale::Failing));
+    assert_eq!(stale("serve_stale"), (3600, Stale::Immediate));
+    assert_eq!(stale("serve_stale 2h"), (7200, Stale::Immediate));
+    assert_eq!(stale("serve_stale 2h verify"), (7200, Stale::Failing));
+    assert_eq!(stale("serve_stale verify 300ms"), (3600, Stale::After(Duration::from_millis(300))));
+    let blocks =
+        parse(".:53 {\ncache {\nsuccess 100 60 10\ndenial 50 20\nprefetch 5 30s 20%\nservfail 1s\n}\n}\n")
+            .unwrap();
+    let cache = blocks[0].cache.as_ref().unwrap();
+    assert_eq!((cache.success.capacity, cache.success.max_s, cache.success.min_s), (100, 60, 10));
+    assert_eq!((cache.denial.capacity, cache.denial.max_s, cache.failure_s), (50, 20, 1));
+    let prefetch = Prefetch { hits: 5, window: Duration::from_secs(30), percent: 20 };
+    assert_eq!((cache.prefetch, cache.keep_ttl), (Some(prefetch), false));
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Running {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let entered = runtime.enter();
-        let listener = Listener { address: "127.0.0.1:0".parse().unwrap(), port: PORT };
+        let listener = Listener { address: "127.0.0.1:0".parse().unwrap(), place: PORT.into() };
         let server = Server::start(&service, &[listener], ServerOptions { threads: 1 }).unwrap();
         drop(entered);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -5,17 +5,21 @@ mod reload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, Subcommand};
-use seaway_cluster::manifests::{self, FollowOptions, Update};
+use seaway_cluster::Update;
 use seaway_dns::block::Block;
 use seaway_dns::server::{Listener, Server, ServerOptions, Service};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::logging;
+use crate::{facts, logging};
 use reload::Configuration;
+
+/// So long the first facts are waited for before anything is answered.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `seaway dns`
 #[derive(Clone, Debug, ClapArgs)]
@@ -26,9 +30,8 @@ pub(crate) struct Args {
     /// What to serve, in the language of CoreDNS.
     #[arg(long, value_name = "FILE", env = "SEAWAY_COREFILE", required = true)]
     corefile: Option<PathBuf>,
-    /// Follow the Kubernetes manifests in this folder: Services, EndpointSlices, Endpoints, Pods and Namespaces.
-    #[arg(long, value_name = "DIR", env = "SEAWAY_MANIFESTS", required = true)]
-    manifests: Option<PathBuf>,
+    #[command(flatten)]
+    facts: facts::Args,
     /// Threads that answer over UDP (default: one for each core).
     #[arg(long, value_name = "N", env = "SEAWAY_DNS_THREADS")]
     threads: Option<usize>,
@@ -58,29 +61,40 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => {}
     }
     logging::start(&args.log).context("--log")?;
-    let (Some(corefile), Some(folder)) = (&args.corefile, &args.manifests) else {
-        bail!("--corefile and --manifests are needed");
-    };
+    let Some(corefile) = &args.corefile else { bail!("--corefile is needed") };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = ServerOptions { threads: args.threads.unwrap_or(cores) };
-    let serving = serve(corefile.clone(), folder.clone(), options);
+    let serving = serve(corefile.clone(), args.facts.clone(), options);
     runtime.context("cannot start the runtime")?.block_on(serving)
 }
 
-async fn serve(corefile: PathBuf, folder: PathBuf, options: ServerOptions) -> Result<()> {
+async fn serve(corefile: PathBuf, source: facts::Args, options: ServerOptions) -> Result<()> {
     // Handled before anything is served, so that no signal finds it half done.
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot handle signals")?;
     let mut terminated = signal(SignalKind::terminate()).context("cannot handle signals")?;
-    let facts = manifests::follow(&folder, FollowOptions::default())?;
     let mut configuration = Configuration::read(corefile)?;
     let listeners = Listener::of(configuration.blocks())?;
     let service = Service::new(configuration.engine());
-    let mut facts = Facts { updates: facts, reported: Arc::default() };
-    configuration.feed(&service, &facts.take());
+    let wants = configuration.wants();
+    let mut following = Box::pin(async move { source.follow(&wants).await });
+    // Names of a cluster that has not been read in time fail instead of being denied; others are
+    // answered.
+    let early = tokio::select! {
+        facts = &mut following => Some(facts?),
+        () = tokio::time::sleep(STARTUP_TIMEOUT) => None,
+        _ = interrupted.recv() => return Ok(()),
+        _ = terminated.recv() => return Ok(()),
+    };
+    let mut facts = None;
+    if let Some(updates) = early {
+        let mut known = Facts { updates, reported: Arc::default() };
+        configuration.feed(&service, &known.take());
+        facts = Some(known);
+    }
     let server = Server::start(&service, &listeners, options)?;
     for address in server.addresses() {
-        tracing::info!(%address, "answering over UDP and TCP");
+        tracing::info!(%address, "answering");
     }
     // It may take as long as an upstream does to answer.
     let mut loops = tokio::spawn(configuration.loops(Arc::clone(&service)));
@@ -88,11 +102,18 @@ async fn serve(corefile: PathBuf, folder: PathBuf, options: ServerOptions) -> Re
     let mut look = tokio::time::interval(reload::LOOK_EVERY);
     loop {
         tokio::select! {
-            changed = facts.updates.changed() => {
-                changed.context("the manifest folder is not followed any more")?;
-                configuration.feed(&service, &facts.take());
+            found = &mut following, if facts.is_none() => {
+                let mut known = Facts { updates: found?, reported: Arc::default() };
+                configuration.feed(&service, &known.take());
+                facts = Some(known);
             }
-            _ = look.tick() => configuration.reload(&service, &facts.current()),
+            changed = changed(&mut facts) => {
+                changed.context("the source of facts is not followed any more")?;
+                if let Some(facts) = &mut facts {
+                    configuration.feed(&service, &facts.take());
+                }
+            }
+            _ = look.tick() => configuration.reload(&service, facts.as_ref().map(Facts::current).as_ref()),
             outcome = &mut loops, if probing => {
                 outcome.context("the search for loops ended early")??;
                 probing = false;
@@ -107,6 +128,14 @@ async fn serve(corefile: PathBuf, folder: PathBuf, options: ServerOptions) -> Re
     tokio::time::sleep(lameduck).await;
     server.stop();
     Ok(())
+}
+
+/// Waits for the next change of what is known; for ever while nothing is.
+async fn changed(facts: &mut Option<Facts>) -> Result<(), watch::error::RecvError> {
+    match facts {
+        Some(facts) => facts.updates.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The facts, with their warnings told once.
@@ -133,7 +162,7 @@ impl Facts {
 fn check(file: PathBuf) -> Result<()> {
     let configuration = Configuration::read(file)?;
     for block in configuration.blocks() {
-        println!("port {}, {}", block.port, place(block));
+        println!("{}, {}", block.place(), place(block));
         let zones: Vec<String> = block.zones.iter().map(ToString::to_string).collect();
         println!("  names in   {}", zones.join(" "));
         if let Some(options) = &block.kubernetes {

@@ -28,11 +28,7 @@ impl Bulk {
         for number in 0..self.services {
             let service = self.service(number);
             let slice = self.slice(number, self.endpoints);
-            snapshot
-                .slices
-                .entry(service.name.clone())
-                .or_default()
-                .insert(slice.name.clone(), Arc::new(slice));
+            snapshot.slices.entry(service.name.clone()).or_default().insert(Arc::new(slice));
             snapshot.services.insert(service.name.clone(), Arc::new(service));
         }
         snapshot
@@ -43,7 +39,7 @@ impl Bulk {
     pub fn one_endpoint_less(&self, facts: &Snapshot, number: u32) -> Snapshot {
         let mut snapshot = facts.clone();
         let slice = self.slice(number, self.endpoints - 1);
-        snapshot.slices.entry(slice.service.clone()).or_default().insert(slice.name.clone(), Arc::new(slice));
+        snapshot.slices.entry(slice.service.clone()).or_default().insert(Arc::new(slice));
         snapshot
     }
 

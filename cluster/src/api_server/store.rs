@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::pool::Pool;
 use super::read::{Fact, Reading};
+use crate::pool::Pool;
 use crate::update::Arrivals;
 use crate::{FactMap, Kind, ObjectId, ObjectName, SliceIndex, Snapshot, Update, Warning};
 

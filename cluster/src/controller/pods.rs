@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::{
     AddressFamily, Endpoint, EndpointPort, EndpointSlice, FactMap, Hints, Node, ObjectName, Pod, Service,
-    ServicePort, Snapshot, TargetPort, TrafficDistribution,
+    ServicePort, Snapshot, TargetPort, Text, TrafficDistribution,
 };
 
 /// The Pods that can be endpoints, by namespace, and the Nodes they run on.
@@ -63,11 +63,11 @@ impl<'a> PodIndex<'a> {
             ready,
             serving: pod.ready,
             terminating: pod.deleting,
-            node: pod.node.clone(),
+            node: pod.node.as_ref().map(Text::from),
             hints: hints(service, pod, zone.as_ref()).filter(|_| ready).unwrap_or_default(),
-            zone,
-            hostname: pod.hostname.clone().filter(|_| named_by_service),
-            pod: Some(Arc::clone(&pod.name.name)),
+            zone: zone.as_ref().map(Text::from),
+            hostname: pod.hostname.as_ref().filter(|_| named_by_service).map(Text::from),
+            pod: Some(Text::from(&pod.name.name)),
         })
     }
 }
@@ -92,8 +92,8 @@ fn hints(service: &Service, pod: &Pod, zone: Option<&Arc<str>>) -> Option<Hints>
     let node =
         pod.node.as_ref().filter(|_| service.distribution == Some(TrafficDistribution::PreferSameNode));
     service.distribution.map(|_| Hints {
-        zones: zone.into_iter().cloned().collect(),
-        nodes: node.into_iter().cloned().collect(),
+        zones: zone.into_iter().map(Text::from).collect(),
+        nodes: node.into_iter().map(Text::from).collect(),
     })
 }
 

@@ -32,7 +32,7 @@ pub fn endpoint_slice(
         return Ok(None);
     };
     let ports = ports(&subject, object.ports.as_deref().unwrap_or_default())?;
-    let mut endpoints = Vec::new();
+    let mut endpoints = Vec::with_capacity(object.endpoints.as_ref().map_or(0, Vec::len));
     for (index, entry) in object.endpoints.as_deref().unwrap_or_default().iter().enumerate() {
         match endpoint(entry, family) {
             Ok(endpoint) => endpoints.push(endpoint),

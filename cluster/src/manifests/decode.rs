@@ -1,6 +1,7 @@
 //! The text of a file, decoded into objects and what is wrong with it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,9 +30,10 @@ pub(super) struct Contents {
 /// Decodes a file's text; `file` is for the places alone.
 pub(super) fn contents(file: &Path, text: &str) -> Contents {
     let mut contents = Contents::default();
+    let file = Arc::from(file);
     for document in documents(text) {
         contents.documents += 1;
-        contents.add_document(file, document);
+        contents.add_document(&file, document);
     }
     contents
 }
@@ -43,10 +45,10 @@ struct List {
 }
 
 impl Contents {
-    fn add_document(&mut self, file: &Path, document: Document<'_>) {
+    fn add_document(&mut self, file: &Arc<Path>, document: Document<'_>) {
         let place = |line: u64| {
             let line = document.first_line + line.max(1) - 1;
-            Place { file: file.to_owned(), document: document.number, line }
+            Place { file: Arc::clone(file), document: document.number, line }
         };
         let header: Header = match document.text.decode(&mut Vec::new()) {
             Ok(header) => header,

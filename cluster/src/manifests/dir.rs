@@ -19,6 +19,8 @@ pub struct ManifestDir {
     files: Files,
     seen: BTreeMap<PathBuf, Reading>,
     update: Update,
+    /// A file changed since the snapshot was made, or the snapshot was kept for want of a better one.
+    stale: bool,
 }
 
 impl ManifestDir {
@@ -29,7 +31,7 @@ impl ManifestDir {
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, Error> {
         let dir = dir.into();
         let update = Update::default();
-        let mut this = Self { dir, files: Files::default(), seen: BTreeMap::new(), update };
+        let mut this = Self { dir, files: Files::default(), seen: BTreeMap::new(), update, stale: true };
         let names = match this.list() {
             Ok(names) => names,
             Err(source) => return Err(Error::Folder { dir: this.dir, source }),
@@ -74,6 +76,9 @@ impl ManifestDir {
             Ok(names) if names.is_empty() => self.keep("holds no manifest any more"),
             Ok(names) => {
                 self.read(names, now);
+                if !self.stale {
+                    return false;
+                }
                 let (snapshot, warnings) = self.files.merge();
                 if snapshot.is_empty() {
                     self.update.warnings = warnings.into();
@@ -93,10 +98,12 @@ impl ManifestDir {
             self.update.snapshot = Arc::new(snapshot);
         }
         self.update.warnings = warnings.into();
+        self.stale = false;
     }
 
     /// Leaves the snapshot in force and says why.
     fn keep(&mut self, problem: &str) {
+        self.stale = true;
         let place = Place::whole(&self.dir);
         let problem = format!("the folder {problem}; the last snapshot stays in force");
         let others = self.update.warnings.iter().filter(|warning| warning.place.as_ref() != Some(&place));
@@ -125,7 +132,8 @@ impl ManifestDir {
     fn read(&mut self, mut names: Vec<PathBuf>, now: SystemTime) {
         // One that went away since it was listed counts as gone.
         names.retain(|file| !self.is_gone_after_read(file, now));
-        self.files.retain(|file| names.binary_search_by(|name| name.as_path().cmp(file)).is_ok());
+        self.stale |=
+            self.files.retain(|file| names.binary_search_by(|name| name.as_path().cmp(file)).is_ok());
         self.seen.retain(|file, _| names.binary_search(file).is_ok());
     }
 
@@ -135,6 +143,7 @@ impl ManifestDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !file.is_symlink() => true,
             Err(error) => {
                 self.seen.remove(file);
+                self.stale = true;
                 self.files.fail(file, &format!("cannot be read ({error})"));
                 false
             }
@@ -146,6 +155,7 @@ impl ManifestDir {
             let before = self.seen.insert(file.to_owned(), reading);
             if before.is_none_or(|before| !before.same_text(&reading)) {
                 self.files.put(file, &text);
+                self.stale = true;
             }
         }
         Ok(())

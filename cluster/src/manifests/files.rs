@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use super::decode::contents;
 use super::object::Object;
 use crate::controller::{Inputs, add_slices};
+use crate::pool::Pool;
 use crate::{Kind, ObjectId, Place, SliceIndex, Snapshot, Warning};
 
 /// What each file contributes. No file is touched here: texts come in, a snapshot comes out.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     files: BTreeMap<PathBuf, InForce>,
+    pool: Pool,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +32,8 @@ impl Files {
             contents.faults.push(about(file, "is blank"));
         }
         if contents.faults.is_empty() || entry.objects.is_empty() {
+            contents.objects.iter_mut().for_each(|(_, object)| object.share(&mut self.pool));
+            contents.objects.shrink_to_fit();
             entry.objects = contents.objects;
         } else {
             contents.notes = vec![about(file, &stays(entry.objects.len()))];
@@ -47,9 +51,11 @@ impl Files {
         }
     }
 
-    /// Forgets the files that are not `present`.
-    pub(super) fn retain(&mut self, present: impl Fn(&Path) -> bool) {
+    /// Forgets the files that are not `present`; tells whether there was one.
+    pub(super) fn retain(&mut self, present: impl Fn(&Path) -> bool) -> bool {
+        let before = self.files.len();
         self.files.retain(|file, _| present(file));
+        self.files.len() < before
     }
 
     /// The snapshot of all files, and all warnings in order. It depends on what each file

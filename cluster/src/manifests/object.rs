@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::api;
+use crate::pool::Pool;
 
 use super::shape::{Misfit, Source};
 use crate::{
@@ -83,6 +84,22 @@ pub(super) fn read(
 }
 
 impl Object {
+    /// Takes the texts that other objects have too from a pool, while nobody else has the object.
+    pub(super) fn share(&mut self, pool: &mut Pool) {
+        match self {
+            Self::Service(service, families) => {
+                pool.families(families);
+                _ = Arc::get_mut(service).map(|service| pool.service(service));
+            }
+            Self::EndpointSlice(slice) => _ = Arc::get_mut(slice).map(|slice| pool.slice(slice)),
+            Self::Endpoints(..)
+            | Self::Pod(_)
+            | Self::Node(_)
+            | Self::Namespace(_)
+            | Self::ServiceCidr(_) => {}
+        }
+    }
+
     /// Its kind.
     pub(super) fn kind(&self) -> Kind {
         match self {

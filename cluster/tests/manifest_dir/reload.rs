@@ -228,7 +228,7 @@ fn unchanged_objects_and_snapshots_are_shared() {
     let after = edited.check("a:1 b:2", &[]);
     let (web, own) = (ObjectName::new("default", "a"), ObjectName::new("default", "s"));
     assert!(Arc::ptr_eq(&before.services[&web], &after.services[&web]));
-    assert!(Arc::ptr_eq(&before.slices[&web][&own], &after.slices[&web][&own]));
+    assert!(Arc::ptr_eq(before.slices[&web].get(&own).unwrap(), after.slices[&web].get(&own).unwrap()));
     assert!(Arc::ptr_eq(&before.nodes["n"], &after.nodes["n"]));
     assert!(Arc::ptr_eq(&before.namespaces["default"], &after.namespaces["default"]));
     assert_eq!(after.slices[&web].len(), 2);

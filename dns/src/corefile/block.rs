@@ -6,20 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lexer::{Line, RawBlock};
-use super::{Error, acl, cache, duration, forward, kubernetes, names, rewrite, template, zones};
-use crate::block::{Block, Health};
+use super::{Error, acl, cache, duration, forward, kubernetes, names, rewrite, secure, template, zones};
+use crate::block::{Block, Health, Place, Scheme};
+use crate::forward::ForwardOptions;
 use crate::name::Zone;
 use crate::options::PodNames;
 use crate::plugin::autopath::Source;
 use crate::wire::UDP_PAYLOAD;
 
 const PORT: u16 = 53;
+/// How queries come, and to which port if none is named.
+const SCHEMES: [(Scheme, u16); 4] =
+    [(Scheme::Dns, PORT), (Scheme::Tls, 853), (Scheme::Https, 443), (Scheme::Quic, 853)];
 const HEALTH: &str = ":8080";
 const READY: &str = ":8181";
 const PROMETHEUS: &str = "localhost:9153";
 const BUFSIZE: (u16, u16) = (512, 4096);
 const KNOWN: &str = "acl, autopath, bind, bufsize, cache, errors, file, forward, health, hosts, k8s_external, kubernetes, \
-                     loadbalance, log, loop, minimal, prometheus, ready, reload, rewrite, template, trace, \
+                     loadbalance, log, loop, minimal, prometheus, ready, reload, rewrite, template, tls, trace, \
                      transfer and whoami";
 /// Plugins that a block may have several of.
 const REPEATED: [&str; 6] = ["acl", "file", "forward", "rewrite", "template", "transfer"];
@@ -28,10 +32,10 @@ const REPEATED: [&str; 6] = ["acl", "file", "forward", "rewrite", "template", "t
 pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
     let mut blocks: Vec<Block> = Vec::new();
     for word in raw.head.words.iter().flat_map(|word| word.split(',')).filter(|word| !word.is_empty()) {
-        let (zones, port) = place(&raw.head, word)?;
-        match blocks.iter_mut().find(|block| block.port == port) {
+        let (zones, place) = place(&raw.head, word)?;
+        match blocks.iter_mut().find(|block| block.place() == place) {
             Some(block) => block.zones.extend(zones),
-            None => blocks.push(Block::new(zones, port)),
+            None => blocks.push(Block::new(zones, place)),
         }
     }
     for block in &mut blocks {
@@ -50,6 +54,12 @@ pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
 
 /// What plugins have to do with each other.
 fn finish(block: &mut Block, raw: &RawBlock) -> Result<(), Error> {
+    if block.scheme != Scheme::Dns && block.tls.is_none() {
+        let scheme = block.scheme.as_str();
+        return Err(raw
+            .head
+            .error(format!("{scheme}:// needs the plugin tls with a certificate and its key")));
+    }
     let line_of = |word: &str| raw.plugins.iter().find(|line| line.word() == word).unwrap_or(&raw.head);
     if let Some(external) = &block.external {
         let Some(options) = &mut block.kubernetes else {
@@ -67,17 +77,22 @@ fn finish(block: &mut Block, raw: &RawBlock) -> Result<(), Error> {
 }
 
 /// A zone and a port: `cluster.local`, `.:53`, `dns://example.org:5300`, `10.0.0.0/8`.
-fn place(head: &Line, word: &str) -> Result<(Vec<Zone>, u16), Error> {
-    let plain = word.strip_prefix("dns://").unwrap_or(word);
-    if plain.contains("://") {
-        return Err(head.error(format!("{word:?}: only plain DNS is served, without a scheme or as dns://")));
-    }
+fn place(head: &Line, word: &str) -> Result<(Vec<Zone>, Place), Error> {
+    let (scheme, plain) = match word.split_once("://") {
+        None => (Scheme::Dns, word),
+        Some((scheme, rest)) => {
+            let known = SCHEMES.iter().find(|(known, _)| known.as_str() == scheme);
+            let problem = || head.error(format!("{word:?}: there are dns://, tls://, https:// and quic://"));
+            (known.ok_or_else(problem)?.0, rest)
+        }
+    };
+    let default = SCHEMES.iter().find(|(known, _)| *known == scheme).map_or(PORT, |(_, port)| *port);
     let (name, port) = match plain.rsplit_once(':') {
         Some((name, port)) if !name.contains(':') => (name, head.number(port, 1, u16::MAX)?),
-        _ => (plain, PORT),
+        _ => (plain, default),
     };
     let name = if name.is_empty() { "." } else { name };
-    Ok((zones::parse(head, &[name.to_owned()])?, port))
+    Ok((zones::parse(head, &[name.to_owned()])?, Place { scheme, port }))
 }
 
 fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
@@ -85,11 +100,13 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
         "kubernetes" => block.kubernetes = Some(Arc::new(kubernetes::parse(line, &block.zones)?)),
         "forward" => {
             let options = forward::parse(line, dir)?;
-            if block.forward.iter().any(|other| other.zone == options.zone) {
+            let again = |other: &&ForwardOptions| other.zone == options.zone && other.next.is_empty();
+            if block.forward.iter().any(|other| again(&other)) {
                 return Err(line.error(format!("zone {} is forwarded already", options.zone)));
             }
             block.forward.push(options);
         }
+        "tls" => block.tls = Some(Arc::new(secure::parse(line, block.scheme, dir)?)),
         "cache" => block.cache = Some(cache::parse(line)?),
         "health" => block.health = Some(health(line)?),
         "ready" => {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::lexer::Line;
 use super::{Error, duration, zones};
-use crate::cache::{CacheOptions, Limits};
+use crate::cache::{CacheOptions, Limits, Prefetch, Stale};
 
 const TTL_MAX_S: u32 = 86_400;
+const KNOWN: &str = "denial, disable, keepttl, prefetch AMOUNT [DURATION] [PERCENT%], \
+                     serve_stale [DURATION] [immediate|verify [DURATION]], servfail DURATION and success";
 
 /// Reads `cache [TTL] [ZONES...] { ... }`.
 pub(super) fn parse(line: &Line) -> Result<CacheOptions, Error> {
@@ -41,16 +43,48 @@ pub(super) fn parse(line: &Line) -> Result<CacheOptions, Error> {
                 let time = duration::parse(option, time)?.min(Duration::from_secs(300));
                 options.failure_s = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
             }
-            ("serve_stale", []) => {}
-            ("serve_stale", [time]) => options.stale = duration::parse(option, time)?,
-            _ => {
-                return Err(
-                    option.unknown("denial, disable, serve_stale DURATION, servfail DURATION and success")
-                );
-            }
+            ("serve_stale", words) => serve_stale(option, words, &mut options)?,
+            ("prefetch", words) => options.prefetch = Some(prefetch(option, words)?),
+            ("keepttl", []) => options.keep_ttl = true,
+            _ => return Err(option.unknown(KNOWN)),
         }
     }
     Ok(options)
+}
+
+/// `[DURATION] [immediate | verify [DURATION]]`.
+fn serve_stale(line: &Line, words: &[String], options: &mut CacheOptions) -> Result<(), Error> {
+    let (time, mode) = match words {
+        [first, mode @ ..] if !matches!(first.as_str(), "immediate" | "verify") => (Some(first), mode),
+        mode => (None, mode),
+    };
+    if let Some(time) = time {
+        options.stale = duration::parse(line, time)?;
+    }
+    options.stale_when = match mode {
+        [] => Stale::Immediate,
+        [word] if word == "immediate" => Stale::Immediate,
+        [word] if word == "verify" => Stale::Failing,
+        [word, time] if word == "verify" => Stale::After(duration::parse(line, time)?),
+        _ => return Err(line.error("it takes a duration, and immediate, or verify with a duration")),
+    };
+    Ok(())
+}
+
+/// `AMOUNT [DURATION] [PERCENT%]`.
+fn prefetch(line: &Line, words: &[String]) -> Result<Prefetch, Error> {
+    let [hits, rest @ ..] = words else {
+        return Err(line.error("it takes a number of hits, the pause between them, and a share as in 10%"));
+    };
+    let hits = line.number(hits, 0, u32::MAX)?;
+    let mut prefetch = Prefetch { hits, window: Duration::from_secs(60), percent: 10 };
+    for word in rest {
+        match word.strip_suffix('%') {
+            Some(share) => prefetch.percent = line.number(share, 10, 90)?,
+            None => prefetch.window = duration::parse(line, word)?,
+        }
+    }
+    Ok(prefetch)
 }
 
 /// `CAPACITY [TTL [MINTTL]]`.

@@ -2,14 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
 
 use super::lexer::Line;
-use super::{Error, duration, zones};
-use crate::forward::{ForwardOptions, Policy, UPSTREAMS_MAX};
+use super::{Error, duration, rcode, zones};
+use crate::forward::{ForwardOptions, IDLE_MAX, Policy, Target, UPSTREAMS_MAX};
+use crate::tls;
 
-const KNOWN: &str = "except, failfast_all_unhealthy_upstreams, force_tcp, health_check, max_concurrent, max_fails, policy, \
-     prefer_udp and read_timeout";
+const KNOWN: &str = "except, expire, failfast_all_unhealthy_upstreams, failover, force_tcp, health_check, \
+     max_concurrent, max_fails, max_idle_conns, next, policy, prefer_udp, read_timeout, tls and tls_servername";
 const PORT: u16 = 53;
+const TLS_PORT: u16 = 853;
 
 /// Reads the plugin; files of upstreams are relative to `dir`.
 pub(super) fn parse(line: &Line, dir: &Path) -> Result<ForwardOptions, Error> {
@@ -26,37 +32,73 @@ pub(super) fn parse(line: &Line, dir: &Path) -> Result<ForwardOptions, Error> {
         let count = upstreams.len();
         return Err(line.error(format!("there are {count} upstreams, not 1 to {UPSTREAMS_MAX}")));
     }
-    let mut options = ForwardOptions::new(zone, upstreams);
-    for option in &line.body {
-        option.bare()?;
-        match option.word() {
-            "except" => options.except.extend(zones::parse(option, option.arguments())?),
-            "force_tcp" => {
-                option.none()?;
-                options.force_tcp = true;
-            }
-            "prefer_udp" => {
-                option.none()?;
-                options.prefer_udp = true;
-            }
-            "max_fails" => options.fails_max = option.number(option.one("a number")?, 0, u32::MAX)?,
-            "max_concurrent" => {
-                options.concurrent_max = option.number(option.one("a number")?, 0, usize::MAX)?;
-            }
-            "read_timeout" => options.read_timeout = duration::parse(option, option.one("a duration")?)?,
-            "health_check" => options.probe_interval = duration::parse(option, option.one("a duration")?)?,
-            "policy" => options.policy = policy(option)?,
-            "failfast_all_unhealthy_upstreams" => {
-                option.none()?;
-                options.failfast = true;
-            }
-            _ => return Err(option.unknown(KNOWN)),
+    let root = zones::or_root(line, &[])?.remove(0);
+    let mut options = ForwardOptions::new(zone, upstreams, root);
+    let (mut name, mut files) = (None, None);
+    for line in &line.body {
+        line.bare()?;
+        match line.word() {
+            "tls" => files = Some(line),
+            "tls_servername" => name = Some(server_name(line, line.one("a name")?)?),
+            _ => option(&mut options, line)?,
         }
     }
     if options.force_tcp && options.prefer_udp {
         return Err(line.error("force_tcp and prefer_udp exclude each other"));
     }
+    encrypt(&mut options, line, name.as_ref(), files, dir)?;
     Ok(options)
+}
+
+fn option(options: &mut ForwardOptions, line: &Line) -> Result<(), Error> {
+    let flag = || line.none().map(|()| true);
+    match line.word() {
+        "except" => options.except.extend(zones::parse(line, line.arguments())?),
+        "force_tcp" => options.force_tcp = flag()?,
+        "prefer_udp" => options.prefer_udp = flag()?,
+        "failfast_all_unhealthy_upstreams" => options.failfast = flag()?,
+        "max_fails" => options.fails_max = line.number(line.one("a number")?, 0, u32::MAX)?,
+        "max_concurrent" => options.concurrent_max = line.number(line.one("a number")?, 0, usize::MAX)?,
+        "max_idle_conns" => {
+            let most = line.number(line.one("a number")?, 0, usize::MAX)?;
+            options.idle_max = if most == 0 { IDLE_MAX } else { most.min(IDLE_MAX) };
+        }
+        "read_timeout" => options.read_timeout = duration::parse(line, line.one("a duration")?)?,
+        "expire" => options.expire = duration::parse(line, line.one("a duration")?)?,
+        "health_check" => health_check(options, line)?,
+        "policy" => options.policy = policy(line)?,
+        "failover" => options.failover.extend(rcode::parse_all(line)?),
+        "next" => options.next.extend(rcode::parse_all(line)?),
+        _ => return Err(line.unknown(KNOWN)),
+    }
+    Ok(())
+}
+
+/// `health_check DURATION [no_rec] [domain NAME]`.
+fn health_check(options: &mut ForwardOptions, line: &Line) -> Result<(), Error> {
+    let [interval, rest @ ..] = line.arguments() else {
+        return Err(line.error("it takes a duration, and then no_rec, and domain with a name"));
+    };
+    let interval = duration::parse(line, interval)?;
+    if interval < Duration::from_millis(1) {
+        return Err(line.error("probes without a pause would be a flood"));
+    }
+    options.probe.interval = interval;
+    let mut rest = rest;
+    while let [word, after @ ..] = rest {
+        rest = match (word.as_str(), after) {
+            ("no_rec", after) => {
+                options.probe.recursion = false;
+                after
+            }
+            ("domain", [name, after @ ..]) => {
+                options.probe.domain = zones::parse(line, std::slice::from_ref(name))?.remove(0);
+                after
+            }
+            _ => return Err(line.error(format!("{word:?} is neither no_rec nor domain with a name"))),
+        };
+    }
+    Ok(())
 }
 
 fn policy(line: &Line) -> Result<Policy, Error> {
@@ -68,29 +110,76 @@ fn policy(line: &Line) -> Result<Policy, Error> {
     }
 }
 
-/// An address, an address with its port, or a file in the form of `resolv.conf`.
-fn upstream(line: &Line, word: &str, dir: &Path) -> Result<Vec<SocketAddr>, Error> {
+/// `tls [CERTIFICATE KEY] [AUTHORITIES]` and `tls_servername NAME`, for the upstreams over TLS.
+fn encrypt(
+    options: &mut ForwardOptions,
+    line: &Line,
+    name: Option<&ServerName<'static>>,
+    files: Option<&Line>,
+    dir: &Path,
+) -> Result<(), Error> {
+    let encrypted = options.upstreams.iter().any(|target| target.name.is_some());
+    let Some(line) = files.or_else(|| encrypted.then_some(line)) else { return Ok(()) };
+    let at = |file: &String| dir.join(file);
+    let (own, authorities) = match files.map(Line::arguments).unwrap_or_default() {
+        [] => (None, None),
+        [authorities] => (None, Some(at(authorities))),
+        [certificate, key] => (Some((at(certificate), at(key))), None),
+        [certificate, key, authorities] => (Some((at(certificate), at(key))), Some(at(authorities))),
+        _ => return Err(line.error("it takes a certificate and its key, authorities, or all three")),
+    };
+    let own = own.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+    let config = tls::client(own, authorities.as_deref()).map_err(|error| line.error(error.to_string()))?;
+    options.tls = Some(Arc::new(config));
+    for target in &mut options.upstreams {
+        if let (Some(of_target), Some(name)) = (&mut target.name, name) {
+            // A name that stands beside an address is that upstream's own.
+            if matches!(of_target, ServerName::IpAddress(_)) {
+                *of_target = name.clone();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn server_name(line: &Line, name: &str) -> Result<ServerName<'static>, Error> {
+    let name = ServerName::try_from(name.to_owned());
+    name.map_err(|_| line.error("the name of a server is that of a host, or an address"))
+}
+
+/// An address, an address with its port, one over TLS, or a file in the form of `resolv.conf`.
+fn upstream(line: &Line, word: &str, dir: &Path) -> Result<Vec<Target>, Error> {
+    if let Some(secure) = word.strip_prefix("tls://") {
+        let (place, name) = secure.split_once('%').map_or((secure, None), |(at, name)| (at, Some(name)));
+        let address = address(place, TLS_PORT)
+            .ok_or_else(|| line.error(format!("{word:?}: {place:?} is not an address")))?;
+        let name = match name {
+            Some(name) => server_name(line, name)?,
+            None => ServerName::IpAddress(address.ip().into()),
+        };
+        return Ok(vec![Target { address, name: Some(name) }]);
+    }
     let plain = word.strip_prefix("dns://").unwrap_or(word);
     if plain.contains("://") {
-        return Err(line.error(format!("{word:?}: upstreams are asked in plain DNS only, not encrypted")));
+        return Err(line.error(format!("{word:?}: upstreams are asked in plain DNS, or over TLS (tls://)")));
     }
-    if let Ok(address) = plain.parse() {
-        return Ok(vec![address]);
-    }
-    if let Ok(address) = plain.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, PORT)]);
+    if let Some(address) = address(plain, PORT) {
+        return Ok(vec![address.into()]);
     }
     let path = dir.join(plain);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         line.error(format!("{word:?} is no address, and as a file it cannot be read: {error}"))
     })?;
     let servers = text.lines().filter_map(|text| text.trim().strip_prefix("nameserver"));
-    let addresses: Vec<SocketAddr> = servers
-        .filter_map(|server| server.trim().parse().ok())
-        .map(|address| SocketAddr::new(address, PORT))
-        .collect();
+    let addresses: Vec<Target> =
+        servers.filter_map(|server| Some(address(server.trim(), PORT)?.into())).collect();
     if addresses.is_empty() {
         return Err(line.error(format!("{} names no nameserver", path.display())));
     }
     Ok(addresses)
+}
+
+fn address(text: &str, port: u16) -> Option<SocketAddr> {
+    let with_port = text.parse().ok();
+    with_port.or_else(|| Some(SocketAddr::new(text.trim_matches(['[', ']']).parse::<IpAddr>().ok()?, port)))
 }

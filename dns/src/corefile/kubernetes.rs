@@ -10,7 +10,7 @@ use crate::options::{Options, PodNames, TTL_MAX_S};
 use crate::selector::Selector;
 
 const KNOWN: &str = "endpoint_pod_names, fallthrough, ignore, labels, namespace_labels, namespaces, \
-                     noendpoints, pods, ttl and zonal";
+                     noendpoints, pods, terminating_endpoints, ttl and zonal";
 
 /// Reads the plugin; without zones of its own it has those of the block.
 pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
@@ -37,12 +37,13 @@ pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
             ("namespace_labels", [_, ..]) => options.namespace_labels = selector(option)?,
             ("endpoint_pod_names", []) => options.endpoint_pod_names = true,
             ("zonal", []) => options.zonal = true,
+            ("terminating_endpoints", []) => options.terminating = true,
             ("noendpoints", []) => options.endpoints = false,
             ("ignore", [what]) if what == "empty_service" => options.ignore_empty = true,
             ("ignore", _) => return Err(option.error("ignore takes one argument: empty_service")),
             ("fallthrough", []) => options.fallthrough = Some(zones::or_root(option, &[])?),
             ("fallthrough", names) => options.fallthrough = Some(zones::parse(option, names)?),
-            ("endpoint_pod_names" | "noendpoints" | "zonal", _) => option.none()?,
+            ("endpoint_pod_names" | "noendpoints" | "terminating_endpoints" | "zonal", _) => option.none()?,
             _ => return Err(option.unknown(KNOWN)),
         }
     }

@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::forward::Forward;
 use crate::index::{Builder, Index};
 use crate::metrics::{Sample, Tally};
+use crate::name::Name;
 use crate::options::Options;
 
 /// One block with what it knows.
@@ -51,6 +52,12 @@ impl Chain {
             && !block.whoami;
         let cache = block.cache.clone().map(Cache::new);
         Self { kubernetes, cache, forward, plain, tally: None, block }
+    }
+
+    /// The first forwarder, from a place on, that is to be asked for a name.
+    pub fn forward_of(&self, name: &Name<'_>, from: usize) -> Option<usize> {
+        let place = self.forward.iter().skip(from).position(|forward| forward.takes(name))?;
+        Some(from + place)
     }
 
     /// Counts an answer that this block gave.

@@ -78,7 +78,7 @@ impl Engine {
             Step::Reply(reply) => {
                 let form = self.chains[number].block.form();
                 let rcode = restore(query, &answer, &rewritten.back, context.transport, form, out);
-                Step::Reply(Reply { rcode, kind: query.kind, ..reply })
+                Step::Reply(Reply { rcode, kind: query.kind, refresh: None, ..reply })
             }
             Step::Silence => Step::Silence,
             Step::Ask(_) => Step::Ask(Ask::Whole(asked.into())),
@@ -110,7 +110,7 @@ impl Engine {
                 Step::Reply(reply) if reply.source == Source::Server && first.is_some() => break,
                 Step::Reply(reply) => {
                     let rcode = search_answer(query, &answer, context.transport, form, out);
-                    return Step::Reply(Reply { rcode, ..reply });
+                    return Step::Reply(Reply { rcode, refresh: None, ..reply });
                 }
                 Step::Silence => return Step::Silence,
                 // What was asked for after this one did not exist, or it would not have been asked.

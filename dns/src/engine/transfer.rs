@@ -6,6 +6,7 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
 
 use super::{Chain, Engine};
+use crate::block::Place;
 use crate::name::{Name, Zone};
 use crate::plugin::acl::Verdict;
 use crate::record::Record;
@@ -20,12 +21,17 @@ const MESSAGE_MAX: usize = 60_000;
 impl Engine {
     /// The messages of a transfer over TCP; `None` if it is none, or the zone is not for this
     /// client: then the query is answered like any other.
-    pub fn transfer(&self, message: &[u8], port: u16, peer: SocketAddr) -> Option<Vec<Vec<u8>>> {
+    pub fn transfer(
+        &self,
+        message: &[u8],
+        place: impl Into<Place>,
+        peer: SocketAddr,
+    ) -> Option<Vec<Vec<u8>>> {
         let query = Query::read(message).ok()?;
         if !matches!(query.kind, kind::AXFR | kind::IXFR) || query.class != kind::IN {
             return None;
         }
-        let chain = &self.chains[self.chain_of(&query.name, port)?];
+        let chain = &self.chains[self.chain_of(&query.name, place.into())?];
         let barred = chain
             .block
             .acl

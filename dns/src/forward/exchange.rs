@@ -2,10 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::Ordering;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 
+use super::connection::Connection;
+use super::options::ForwardOptions;
+use super::upstream::Upstream;
 use crate::wire::relay::{Mismatch, Relayed};
 use crate::wire::writer::Transport;
 use crate::wire::{HEADER, UDP_PAYLOAD, kind};
@@ -13,22 +16,30 @@ use crate::wire::{HEADER, UDP_PAYLOAD, kind};
 /// Messages that are no answer to ours are passed over; so many make the exchange fail.
 const STRAYS_MAX: usize = 32;
 
-/// Asks once. Each query has its own source port and identifier, which a forger has to guess.
-pub(super) async fn ask(upstream: SocketAddr, message: &[u8], transport: Transport) -> io::Result<Relayed> {
+/// Asks once. Each query has its own identifier, and over UDP its own source port, which a forger has
+/// to guess. Upstreams over TLS are asked over that, however the query came.
+pub(super) async fn ask(
+    upstream: &Upstream,
+    message: &[u8],
+    transport: Transport,
+    options: &ForwardOptions,
+) -> io::Result<Relayed> {
     let mut query = message.to_vec();
     let [_, _, high, low] = random().to_be_bytes();
     query[..2].copy_from_slice(&[high, low]);
     match transport {
-        Transport::Udp => over_udp(upstream, &query).await,
-        Transport::Tcp => over_tcp(upstream, &query).await,
+        Transport::Udp if upstream.target.name.is_none() => over_udp(upstream.target.address, &query).await,
+        Transport::Udp | Transport::Tcp => over_connection(upstream, &query, options).await,
     }
 }
 
 /// A probe: any answer to it tells that the upstream is alive.
-pub(super) fn probe() -> Vec<u8> {
+pub(super) fn probe(options: &ForwardOptions) -> Vec<u8> {
     let mut message = vec![0; HEADER];
-    message[2..6].copy_from_slice(&[0x01, 0, 0, 1]);
-    message.extend_from_slice(&[0, 0, u8::try_from(kind::NS).unwrap_or_default(), 0, 1]);
+    message[2..6].copy_from_slice(&[u8::from(options.probe.recursion), 0, 0, 1]);
+    message.extend_from_slice(options.probe.domain.wire());
+    message.extend_from_slice(&kind::NS.to_be_bytes());
+    message.extend_from_slice(&kind::IN.to_be_bytes());
     message
 }
 
@@ -55,14 +66,18 @@ async fn over_udp(upstream: SocketAddr, query: &[u8]) -> io::Result<Relayed> {
     Err(io::Error::other(Mismatch::Stray))
 }
 
-async fn over_tcp(upstream: SocketAddr, query: &[u8]) -> io::Result<Relayed> {
-    let mut stream = TcpStream::connect(upstream).await?;
-    stream.set_nodelay(true)?;
-    let length = u16::try_from(query.len()).map_err(io::Error::other)?;
-    let framed = [&length.to_be_bytes(), query].concat();
-    stream.write_all(&framed).await?;
-    let length = stream.read_u16().await?;
-    let mut answer = vec![0; usize::from(length)];
-    stream.read_exact(&mut answer).await?;
-    Relayed::read(&answer, query).map_err(io::Error::other)
+/// A connection that was closed while it waited says nothing about the upstream: the next is tried.
+async fn over_connection(upstream: &Upstream, query: &[u8], options: &ForwardOptions) -> io::Result<Relayed> {
+    while let Some(mut connection) = upstream.idle.take(options.expire) {
+        if let Ok(answer) = connection.ask(query).await {
+            upstream.reused.fetch_add(1, Ordering::Relaxed);
+            upstream.idle.put(connection, options.idle_max);
+            return Ok(answer);
+        }
+    }
+    upstream.opened.fetch_add(1, Ordering::Relaxed);
+    let mut connection = Connection::open(&upstream.target, options.tls.as_ref()).await?;
+    let answer = connection.ask(query).await?;
+    upstream.idle.put(connection, options.idle_max);
+    Ok(answer)
 }

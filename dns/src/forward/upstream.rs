@@ -1,13 +1,14 @@
 //! One upstream: how fast it mostly answers, and whether it answers at all.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::connection::Idle;
 use super::exchange;
+use super::options::{ForwardOptions, Target};
 use crate::wire::writer::Transport;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -24,7 +25,14 @@ const FASTER_FOR_SLOWER: u32 = 19;
 #[derive(Debug)]
 pub struct Upstream {
     /// Where it is.
-    pub address: SocketAddr,
+    pub target: Target,
+    /// Queries that went over a connection which had waited.
+    pub reused: AtomicU64,
+    /// Connections that were opened.
+    pub opened: AtomicU64,
+    /// Probes that failed.
+    pub failures: AtomicU64,
+    pub(super) idle: Idle,
     fails: AtomicU32,
     probed: AtomicBool,
     p95_us: AtomicU32,
@@ -32,9 +40,13 @@ pub struct Upstream {
 
 impl Upstream {
     /// An upstream that is taken for sound.
-    pub fn new(address: SocketAddr) -> Self {
+    pub fn new(target: Target) -> Self {
         Self {
-            address,
+            target,
+            reused: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            idle: Idle::default(),
             fails: AtomicU32::new(0),
             probed: AtomicBool::new(false),
             p95_us: AtomicU32::new(FIRST_US),
@@ -62,24 +74,26 @@ impl Upstream {
     }
 
     /// Notes a failed query: it is probed until it answers again.
-    pub(super) fn failed(self: &Arc<Self>, interval: Duration) {
+    pub(super) fn failed(self: &Arc<Self>, options: &Arc<ForwardOptions>) {
         if self.probed.swap(true, Ordering::AcqRel) {
             return;
         }
-        let this = Arc::downgrade(self);
+        let (this, options) = (Arc::downgrade(self), Arc::clone(options));
+        let transport = if options.force_tcp { Transport::Tcp } else { Transport::Udp };
         tokio::spawn(async move {
-            let message = exchange::probe();
+            let message = exchange::probe(&options);
             // Once nobody holds the upstream any more, it is of no interest.
             while let Some(upstream) = this.upgrade() {
-                let probe = exchange::ask(upstream.address, &message, Transport::Udp);
+                let probe = exchange::ask(&upstream, &message, transport, &options);
                 if matches!(timeout(PROBE_TIMEOUT, probe).await, Ok(Ok(_))) {
                     upstream.fails.store(0, Ordering::Relaxed);
                     upstream.probed.store(false, Ordering::Release);
                     return;
                 }
                 upstream.fails.fetch_add(1, Ordering::Relaxed);
+                upstream.failures.fetch_add(1, Ordering::Relaxed);
                 drop(upstream);
-                sleep(interval).await;
+                sleep(options.probe.interval).await;
             }
         });
     }

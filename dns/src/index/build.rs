@@ -9,8 +9,8 @@ use hashbrown::HashSet;
 use seaway_cluster::{ServiceName, Snapshot};
 
 use super::entry::Unnamed;
-use super::reverse::Owner;
-use super::{Entry, HASHER, Index, NameServer, PodAddress};
+use super::reverse::{Added, Owner};
+use super::{Entry, HASHER, Index, NameServer, PodAddress, Port};
 use crate::options::{Options, PodNames};
 
 /// Makes one index after the other from the snapshots of a source.
@@ -43,10 +43,18 @@ impl Builder {
         }
         let mut unnamed = Vec::new();
         let mut change = Change::default();
+        let mut ports: Arc<[Port]> = Arc::default();
         for name in self.touched(&snapshot, &index) {
             let entry = match self.entry(&snapshot, &index, &name) {
                 None => None,
-                Some(Ok(entry)) => Some(Arc::new(entry)),
+                Some(Ok(mut entry)) => {
+                    // Many Services have the same ports as the one before.
+                    if entry.ports == ports {
+                        entry.ports = Arc::clone(&ports);
+                    }
+                    ports = Arc::clone(&entry.ports);
+                    Some(Arc::new(entry))
+                }
                 Some(Err(error)) => {
                     unnamed.push(error);
                     None
@@ -111,8 +119,8 @@ impl Builder {
 #[derive(Default)]
 struct Change {
     slots: Vec<u32>,
-    owners: Vec<Owner>,
-    outside: Vec<Owner>,
+    owners: Added,
+    outside: Added,
 }
 
 impl Index {
@@ -129,7 +137,10 @@ impl Index {
             (Err(_), None) => return,
             (Ok(found), Some(entry)) => {
                 let slot = *found.get();
-                if self.entries[slot as usize].as_ref() == Some(entry) {
+                let same = self.entries[slot as usize].as_ref() == Some(entry);
+                if same {
+                    // Taken over all the same, so that the facts before it can go.
+                    self.entries[slot as usize] = Some(Arc::clone(entry));
                     return;
                 }
                 slot
@@ -164,18 +175,20 @@ impl Index {
     }
 }
 
-fn owners(entry: &Entry, slot: u32) -> impl Iterator<Item = Owner> {
+fn owners(entry: &Entry, slot: u32) -> impl Iterator<Item = (IpAddr, Owner)> {
     let own = entry.addresses.v4.from(0).chain(entry.addresses.v6.from(0));
     let own = own.filter(|_| !entry.headless).filter_map(super::Records::address);
-    let own = own.map(move |address| Owner::service(address, slot));
+    let own = own.map(move |address| (address, Owner::service(slot)));
     let members = entry.members.iter().enumerate().filter(|(_, member)| !member.repeated);
-    own.chain(members.filter_map(move |(place, member)| Owner::endpoint(member.address, slot, place)))
+    own.chain(
+        members.filter_map(move |(place, member)| Some((member.address, Owner::endpoint(slot, place)?))),
+    )
 }
 
-fn outside(entry: &Entry, slot: u32) -> impl Iterator<Item = Owner> {
+fn outside(entry: &Entry, slot: u32) -> impl Iterator<Item = (IpAddr, Owner)> {
     let addresses = entry.outside.iter().map(|outside| &outside.addresses);
     let records = addresses.flat_map(|addresses| addresses.v4.from(0).chain(addresses.v6.from(0)));
-    records.filter_map(super::Records::address).map(move |address| Owner::service(address, slot))
+    records.filter_map(super::Records::address).map(move |address| (address, Owner::service(slot)))
 }
 
 fn visible(snapshot: &Snapshot, options: &Options) -> HashSet<Box<[u8]>> {

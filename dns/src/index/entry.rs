@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use seaway_cluster::{EndpointSlice, Ingress, Protocol, Service, ServiceName, ServiceType};
 
 use super::{Addresses, Members};
@@ -21,15 +23,18 @@ pub struct Entry {
     /// The name it is an alias of, as octets, and nothing else.
     pub alias: Option<Box<[u8]>>,
     /// The ports of its virtual addresses; empty for headless ones, whose endpoints have ports.
-    pub ports: Box<[Port]>,
+    pub ports: Arc<[Port]>,
     /// The records of its own name.
     pub addresses: Addresses,
     /// Its ready endpoints.
     pub members: Members,
     /// How it is reached from outside of the cluster, where that is served.
     pub outside: Option<Box<Outside>>,
-    stem: Box<[u8]>,
+    stem: Stem,
 }
+
+/// Most names fit, so that a lookup that compares them stays within the entry.
+type Stem = SmallVec<[u8; 40]>;
 
 /// How a Service is reached from outside of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,15 +45,17 @@ pub struct Outside {
     pub hosts: Box<[Box<[u8]>]>,
 }
 
-/// A port that SRV records can tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// Its name; empty for an unnamed one.
-    pub name: Arc<str>,
-    /// Its transport protocol.
-    pub protocol: Protocol,
-    /// Its number.
-    pub port: u16,
+/// A port that SRV records can tell: a slice's, or a Service's in the same form.
+pub use seaway_cluster::EndpointPort as Port;
+
+/// Ports as labels spell them.
+pub trait NamedPort {
+    /// Whether a label pair such as `http` and `tcp`, in lower case and without underscores, is
+    /// this port.
+    fn is(&self, name: &[u8], protocol: &[u8]) -> bool;
+
+    /// Whether a label, in lower case and without underscore, is the port's protocol.
+    fn has_protocol(&self, label: &[u8]) -> bool;
 }
 
 /// Why a Service has no names.
@@ -146,15 +153,12 @@ impl Outside {
     }
 }
 
-impl Port {
-    /// Whether a label pair such as `http` and `tcp`, in lower case and without underscores, is
-    /// this port.
-    pub fn is(&self, name: &[u8], protocol: &[u8]) -> bool {
+impl NamedPort for Port {
+    fn is(&self, name: &[u8], protocol: &[u8]) -> bool {
         !name.is_empty() && self.name.as_bytes().eq_ignore_ascii_case(name) && self.has_protocol(protocol)
     }
 
-    /// Whether a label, in lower case and without underscore, is the port's protocol.
-    pub fn has_protocol(&self, label: &[u8]) -> bool {
+    fn has_protocol(&self, label: &[u8]) -> bool {
         let protocol: &[u8] = match self.protocol {
             Protocol::Tcp => b"tcp",
             Protocol::Udp => b"udp",
@@ -164,8 +168,8 @@ impl Port {
     }
 }
 
-fn stem(name: &ServiceName) -> Option<Box<[u8]>> {
-    let mut stem = Vec::new();
+fn stem(name: &ServiceName) -> Option<Stem> {
+    let mut stem = Stem::new();
     for label in [&*name.name, &*name.namespace, "svc"] {
         let length = u8::try_from(label.len())
             .ok()
@@ -173,7 +177,7 @@ fn stem(name: &ServiceName) -> Option<Box<[u8]>> {
         stem.push(length);
         stem.extend_from_slice(label.as_bytes());
     }
-    Some(stem.into())
+    Some(stem)
 }
 
 fn alias(service: &ServiceName, target: &str) -> Result<Box<[u8]>, Unnamed> {

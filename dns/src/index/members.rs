@@ -9,67 +9,88 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use seaway_cluster::{Endpoint, EndpointSlice};
+use smallvec::SmallVec;
 
 use super::{HASHER, Port};
 use crate::name::LABEL_MAX;
 use crate::options::Options;
 
+/// So many names are compared one by one.
+const UNSORTED_MAX: usize = 16;
+
 /// The ready endpoints of a Service in the order of its slices. An endpoint that two slices list,
 /// as happens while it moves between them, is there twice: SRV weights count both.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// The facts stay in the slices, which the snapshot holds anyway; an endpoint costs 16 octets here.
+#[derive(Clone, Debug, Default)]
 pub struct Members {
-    list: Box<[Member]>,
-    /// Low half of the name's hash, and place in the list; sorted.
+    /// Those that have a member; ports of other slices are nobody's.
+    slices: SmallVec<[Arc<EndpointSlice>; 1]>,
+    list: Box<[Spot]>,
+    /// Low half of the name's hash, and place in the list; sorted. Of few, all are looked at instead.
     by_name: Box<[(u32, u32)]>,
-    ports: Box<[Box<[Port]>]>,
+    /// Endpoints without a hostname are named after their pods.
+    pod_names: bool,
+    zonal: bool,
 }
 
 /// A ready endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'m> {
     /// Where it is.
     pub address: IpAddr,
     /// Whether an endpoint before it has the same name and address.
     pub repeated: bool,
+    endpoint: &'m Endpoint,
+    spot: &'m Spot,
+    pod_names: bool,
+}
+
+/// Where in the slices a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spot {
+    endpoint: u32,
+    slice: u16,
+    repeated: bool,
     /// Whether an endpoint before it has the same name.
-    pub namesake: bool,
-    slice: u32,
-    host: Option<Arc<str>>,
-    zone: Option<Arc<str>>,
+    namesake: bool,
 }
 
 impl Members {
-    /// The members of a Service's slices.
+    /// The members of a Service's slices. Without a ready endpoint, and where that is asked for,
+    /// those count that still serve while they end.
     pub fn of<'s>(slices: impl Iterator<Item = &'s Arc<EndpointSlice>>, options: &Options) -> Self {
-        let mut list = Vec::new();
-        let mut ports = Vec::new();
-        for (number, slice) in (0_u32..).zip(slices) {
-            let of_slice = slice.ports.iter().map(|port| Port {
-                name: Arc::clone(&port.name),
-                protocol: port.protocol,
-                port: port.port,
-            });
-            let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
-            // The ports of a slice without ready endpoints are nobody's.
-            let some = ready.clone().next().is_some();
-            ports.push(of_slice.filter(|_| some).collect());
-            list.extend(ready.map(|endpoint| Member {
-                address: endpoint.address,
+        let slices: Vec<&Arc<EndpointSlice>> = slices.collect();
+        let members = Self::chosen(&slices, options, |endpoint| endpoint.ready);
+        if members.is_empty() && options.terminating {
+            return Self::chosen(&slices, options, |endpoint| endpoint.serving && endpoint.terminating);
+        }
+        members
+    }
+
+    fn chosen(slices: &[&Arc<EndpointSlice>], options: &Options, choose: impl Fn(&Endpoint) -> bool) -> Self {
+        let with_some = slices.iter().filter(|slice| slice.endpoints.iter().any(&choose));
+        // A Service of more slices than this would have millions of endpoints.
+        let slices: SmallVec<[Arc<EndpointSlice>; 1]> =
+            with_some.take(usize::from(u16::MAX)).copied().cloned().collect();
+        let mut list = Vec::with_capacity(slices.iter().map(|slice| slice.endpoints.len()).sum());
+        for (slice, of) in (0_u16..).zip(&slices) {
+            let numbered = (0_u32..).zip(&of.endpoints).filter(|(_, endpoint)| choose(endpoint));
+            list.extend(numbered.map(|(endpoint, _)| Spot {
+                endpoint,
+                slice,
                 repeated: false,
                 namesake: false,
-                slice: number,
-                host: host(endpoint, options),
-                zone: endpoint.zone.clone().filter(|_| options.zonal),
             }));
         }
-        let mut members =
-            Self { list: list.into(), by_name: Box::default(), ports: ports.into_boxed_slice() };
+        let (pod_names, zonal) = (options.endpoint_pod_names, options.zonal);
+        let mut members = Self { slices, list: list.into(), by_name: Box::default(), pod_names, zonal };
         members.arrange();
         members
     }
 
     fn arrange(&mut self) {
-        let numbers = (0_u32..).zip(&self.list);
+        let numbers = (0_u32..).zip(self.iter());
         let mut by_name: Vec<(u32, u32)> =
             numbers.map(|(number, member)| (short_hash(&member.label().folded()), number)).collect();
         by_name.sort_unstable();
@@ -77,18 +98,21 @@ impl Members {
             let (hash, number) = by_name[place];
             let before = by_name[..place].iter().rev().take_while(|(other, _)| *other == hash);
             let number = number as usize;
-            let label = self.list[number].label();
+            let member = self.member(&self.list[number]);
+            let label = member.label();
             let (mut namesake, mut repeated) = (false, false);
             for (_, other) in before {
-                let other = &self.list[*other as usize];
+                let other = self.member(&self.list[*other as usize]);
                 let same = *other.label().folded() == *label.folded();
                 namesake |= same;
-                repeated |= same && other.address == self.list[number].address;
+                repeated |= same && other.address == member.address;
             }
             self.list[number].namesake = namesake;
             self.list[number].repeated = repeated;
         }
-        self.by_name = by_name.into();
+        if by_name.len() > UNSORTED_MAX {
+            self.by_name = by_name.into();
+        }
     }
 
     /// Whether there is none.
@@ -97,78 +121,107 @@ impl Members {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Member> + Clone {
-        self.list.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Member<'_>> + Clone {
+        self.list.iter().map(|spot| self.member(spot))
     }
 
     /// The one at a place in the list.
-    pub fn at(&self, place: usize) -> Option<&Member> {
-        self.list.get(place)
+    pub fn at(&self, place: usize) -> Option<Member<'_>> {
+        self.list.get(place).map(|spot| self.member(spot))
     }
 
     /// Those of a name in lower case, in the order of the list.
-    pub fn named<'m>(&'m self, name: &'m [u8]) -> impl Iterator<Item = &'m Member> + Clone {
-        let hash = short_hash(name);
-        let start = self.by_name.partition_point(|(other, _)| *other < hash);
-        let candidates = self.by_name[start..].iter().take_while(move |(other, _)| *other == hash);
-        let members = candidates.map(|(_, number)| &self.list[*number as usize]);
-        members.filter(move |member| *member.label().folded() == *name)
+    pub fn named<'m>(&'m self, name: &'m [u8]) -> impl Iterator<Item = Member<'m>> + Clone {
+        self.candidates(name)
+            .map(|spot| self.member(spot))
+            .filter(move |member| *member.label().folded() == *name)
     }
 
     /// The ports that a member listens on.
-    pub fn ports_of(&self, member: &Member) -> &[Port] {
-        &self.ports[member.slice as usize]
+    pub fn ports_of(&self, member: Member<'_>) -> &[Port] {
+        &self.slices[usize::from(member.spot.slice)].ports
     }
 
     /// The ports of all slices that have a ready endpoint.
     pub fn ports(&self) -> impl Iterator<Item = &Port> {
-        self.ports.iter().flatten()
+        self.slices.iter().flat_map(|slice| &slice.ports)
     }
 
     /// Those of the same name that come before a member.
-    pub fn before<'m>(&'m self, member: &'m Member) -> impl Iterator<Item = &'m Member> {
+    pub fn before<'m>(&'m self, member: Member<'m>) -> impl Iterator<Item = Member<'m>> {
         // Nearly every name is its own, and then there is nothing to look for.
-        let label = member.namesake.then(|| member.label().folded());
-        let hash = label.as_deref().map(short_hash);
-        let start =
-            hash.map_or(self.by_name.len(), |hash| self.by_name.partition_point(|(other, _)| *other < hash));
-        let candidates = self.by_name[start..].iter().map(|(_, number)| &self.list[*number as usize]);
-        let earlier = candidates.take_while(move |other| !std::ptr::eq(*other, member));
+        let label = member.spot.namesake.then(|| member.label().folded());
+        let candidates = label.as_deref().map(|label| self.candidates(label)).into_iter().flatten();
+        let earlier = candidates.take_while(move |other| !std::ptr::eq(*other, member.spot));
+        let earlier = earlier.map(|spot| self.member(spot));
         earlier.filter(move |other| label.as_deref().is_some_and(|label| *other.label().folded() == *label))
+    }
+
+    /// Those that may have a name in lower case, in the order of the list.
+    fn candidates<'m>(&'m self, name: &[u8]) -> impl Iterator<Item = &'m Spot> + Clone + use<'m> {
+        let few = self.by_name.is_empty().then_some(&self.list).into_iter().flatten();
+        let hash = if self.by_name.is_empty() { 0 } else { short_hash(name) };
+        let start = self.by_name.partition_point(|(other, _)| *other < hash);
+        let many = self.by_name[start..].iter().take_while(move |(other, _)| *other == hash);
+        few.chain(many.map(|(_, number)| &self.list[*number as usize]))
+    }
+
+    fn member<'m>(&'m self, spot: &'m Spot) -> Member<'m> {
+        let endpoint = &self.slices[usize::from(spot.slice)].endpoints[spot.endpoint as usize];
+        let (address, repeated) = (endpoint.address, spot.repeated);
+        Member { address, repeated, endpoint, spot, pod_names: self.pod_names }
     }
 }
 
-impl Member {
+/// Equal in what names can tell; slices say more.
+impl PartialEq for Members {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(one, other): (Member<'_>, Member<'_>)| {
+            let zone = !self.zonal || one.endpoint.zone == other.endpoint.zone;
+            let slice = one.spot.slice == other.spot.slice;
+            one.address == other.address && one.host() == other.host() && zone && slice
+        };
+        let ports =
+            |members: &Self| members.slices.iter().map(|slice| slice.ports.clone()).collect::<Vec<_>>();
+        self.list.len() == other.list.len()
+            && self.iter().zip(other.iter()).all(same)
+            && ports(self) == ports(other)
+    }
+}
+
+impl Eq for Members {}
+
+impl<'m> Member<'m> {
     /// Whether both are in the same slice.
-    pub fn is_in_slice_of(&self, other: &Self) -> bool {
-        self.slice == other.slice
+    pub fn is_in_slice_of(self, other: Self) -> bool {
+        self.spot.slice == other.spot.slice
     }
 
     /// Whether it is in the zone that labels in lower case spell; zones may hold dots.
-    pub fn is_in_zone<'l>(&self, labels: impl Iterator<Item = &'l [u8]>) -> bool {
-        let zone = self.zone.as_deref().unwrap_or_default();
+    pub fn is_in_zone<'l>(self, labels: impl Iterator<Item = &'l [u8]>) -> bool {
+        let zone = self.endpoint.zone.as_deref().unwrap_or_default();
         let same = |(part, label): (&str, &[u8])| part.as_bytes().eq_ignore_ascii_case(label);
         let labels: Vec<&[u8]> = labels.collect();
         zone.split('.').count() == labels.len() && zone.split('.').zip(labels).all(same)
     }
 
     /// The name of the endpoint: its hostname, or its address with dashes.
-    pub fn label(&self) -> Label {
-        match &self.host {
+    pub fn label(self) -> Label {
+        match self.host() {
             Some(host) => Label::of_host(host),
             None => Label::of_address(self.address),
         }
+    }
+
+    /// The endpoint's own name. One that is no label is passed over, as if there were none.
+    fn host(self) -> Option<&'m str> {
+        let pod = self.endpoint.pod.as_deref().filter(|_| self.pod_names);
+        let names = self.endpoint.hostname.as_deref().into_iter().chain(pod);
+        names.into_iter().find(|name| (1..=LABEL_MAX).contains(&name.len()))
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
 fn short_hash(name: &[u8]) -> u32 {
     HASHER.hash_one(name) as u32
-}
-
-/// The endpoint's own name. One that is no label is passed over, as if there were none.
-fn host(endpoint: &Endpoint, options: &Options) -> Option<Arc<str>> {
-    let pod = endpoint.pod.as_ref().filter(|_| options.endpoint_pod_names);
-    let names = endpoint.hostname.iter().chain(pod);
-    names.into_iter().find(|name| (1..=LABEL_MAX).contains(&name.len())).cloned()
 }

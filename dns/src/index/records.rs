@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use crate::wire::{QUESTION_NAME, kind};
 
 /// Owner, type, class, time to live and length.
@@ -19,8 +21,9 @@ pub struct Addresses {
 /// Records of one type and length, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
-    octets: Box<[u8]>,
-    each: usize,
+    /// One IPv4 address, as most Services have, fits in place.
+    octets: SmallVec<[u8; 16]>,
+    each: u8,
 }
 
 impl Addresses {
@@ -53,10 +56,10 @@ impl Addresses {
 
 impl Records {
     fn of(addresses: &[IpAddr], ttl_s: u32) -> Self {
-        let mut octets = Vec::new();
+        let each = addresses.first().map_or(0, |first| RECORD_HEADER + if first.is_ipv4() { 4 } else { 16 });
+        let mut octets = SmallVec::with_capacity(each * addresses.len());
         addresses.iter().for_each(|address| push_address(&mut octets, QUESTION_NAME, *address, ttl_s));
-        let each = if addresses.is_empty() { 0 } else { octets.len() / addresses.len() };
-        Self { octets: octets.into(), each }
+        Self { octets, each: u8::try_from(each).unwrap_or_default() }
     }
 
     /// Whether there is none.
@@ -66,14 +69,14 @@ impl Records {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.octets.len().checked_div(self.each).unwrap_or_default()
+        self.octets.len().checked_div(usize::from(self.each)).unwrap_or_default()
     }
 
     /// The records, beginning with the `turn`-th and going round.
     pub fn from(&self, turn: usize) -> impl Iterator<Item = &[u8]> {
-        let start = turn.checked_rem(self.len()).unwrap_or_default() * self.each;
+        let start = turn.checked_rem(self.len()).unwrap_or_default() * usize::from(self.each);
         let (before, after) = self.octets.split_at(start);
-        let each = self.each.max(1);
+        let each = usize::from(self.each.max(1));
         after.chunks_exact(each).chain(before.chunks_exact(each))
     }
 
@@ -86,7 +89,7 @@ impl Records {
 }
 
 /// Appends the record of an address; the owner is a compression pointer.
-fn push_address(out: &mut Vec<u8>, owner: u16, address: IpAddr, ttl_s: u32) {
+fn push_address(out: &mut SmallVec<[u8; 16]>, owner: u16, address: IpAddr, ttl_s: u32) {
     out.extend_from_slice(&owner.to_be_bytes());
     let kind = if address.is_ipv4() { kind::A } else { kind::AAAA };
     out.extend_from_slice(&kind.to_be_bytes());

@@ -1,7 +1,7 @@
 //! The counts as labelled metrics.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use prometheus_client::collector::Collector;
@@ -9,6 +9,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::cache::CacheTally;
 
 use super::{
     DURATIONS, Distribution, FIRST_DURATION_US, KINDS, Metrics, PLUGINS, RCODES, SIZES, Stripe, Tally, WAYS,
@@ -39,6 +41,8 @@ impl Collector for Reader {
         requests(&tallies, &mut encoder)?;
         responses(&tallies, &mut encoder)?;
         singles(&metrics, &mut encoder)?;
+        caches(&metrics, &mut encoder)?;
+        https(&metrics, &mut encoder)?;
         distributions(&tallies, &mut encoder)
     }
 }
@@ -95,7 +99,6 @@ fn singles(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(),
         ("coredns_panics", "Panics that were caught", &metrics.panics),
         ("coredns_reload_failed", "Configurations that could not be taken over", &metrics.reload_failed),
         ("coredns_forward_max_concurrent_rejects", "Queries refused by max_concurrent", &metrics.crowded),
-        ("coredns_cache_served_stale", "Answers served out of date", &metrics.served_stale),
         ("seaway_dns_shed", "Queries shed while too many waited for upstreams", &metrics.shed),
     ];
     for (name, help, counter) in counters {
@@ -107,6 +110,45 @@ fn singles(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(),
     for (sort, entries) in ["success", "denial"].into_iter().zip(&metrics.cache_entries) {
         let count = i64::try_from(entries.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         ConstGauge::new(count).encode(family.encode_family(&[("type", sort)])?)?;
+    }
+    Ok(())
+}
+
+fn caches(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let caches = metrics.caches.lock();
+    type Count = fn(&CacheTally) -> &AtomicU64;
+    let counts: [(&str, &str, Option<&str>, Count); 8] = [
+        ("requests", "Queries that were looked up in the cache", None, |tally| &tally.requests),
+        ("misses", "Queries that no answer in date was kept for", None, |tally| &tally.misses),
+        ("prefetch", "Answers that were asked for again before their end", None, |tally| &tally.prefetch),
+        ("served_stale", "Answers served out of date", None, |tally| &tally.served_stale),
+        ("hits", "Queries answered from the cache", Some("success"), |tally| &tally.hits[0]),
+        ("hits", "", Some("denial"), |tally| &tally.hits[1]),
+        ("evictions", "Kept answers that had to go for others", Some("success"), |tally| &tally.evictions[0]),
+        ("evictions", "", Some("denial"), |tally| &tally.evictions[1]),
+    ];
+    for group in counts.chunk_by(|one, other| one.0 == other.0) {
+        let name = format!("coredns_cache_{}", group[0].0);
+        let mut family = encoder.encode_descriptor(&name, group[0].1, None, MetricType::Counter)?;
+        for (_, _, sort, count) in group {
+            for ((server, zone), tally) in caches.iter() {
+                let mut labels = vec![("server", server.as_str()), ("zones", zone), ("view", "")];
+                labels.extend(sort.map(|sort| ("type", sort)));
+                let value = count(tally).load(Ordering::Relaxed);
+                ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn https(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let help = "Answers over HTTPS";
+    let mut family =
+        encoder.encode_descriptor("coredns_dns_https_responses", help, None, MetricType::Counter)?;
+    for ((port, status), count) in metrics.https.lock().iter() {
+        let labels = [("server", format!("https://:{port}")), ("status", status.to_string())];
+        ConstCounter::new(count.load(Ordering::Relaxed)).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

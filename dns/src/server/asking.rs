@@ -3,15 +3,17 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use tokio::time::timeout;
+
 use super::service::Arrival;
-use crate::engine::{Engine, Reply, Source};
+use crate::engine::{Chain, Engine, Reply, Source};
 use crate::forward::Failure;
 use crate::metrics::Metrics;
 use crate::name;
 use crate::record;
 use crate::wire::query::Query;
 use crate::wire::relay::{Age, Relayed};
-use crate::wire::writer::Writer;
+use crate::wire::writer::{Transport, Writer};
 use crate::wire::{HEADER, Rcode, UDP_PAYLOAD, kind};
 use crate::zone::Resolved;
 
@@ -28,12 +30,16 @@ pub(super) async fn upstream(
     let chain = &engine.chains()[number];
     let (transport, form) = (arrival.transport, chain.block.form());
     let reply = |rcode| Reply::of(query, rcode, Some(number), Source::Forward);
-    let asked = chain.forward[forward].ask(&relayable(query), transport).await;
+    let patience = chain.cache.as_ref().and_then(|cache| cache.patience(query, Instant::now()));
+    let asking = ask(chain, forward, query, transport);
+    let asked = match patience {
+        None => asking.await,
+        Some(patience) => timeout(patience, asking).await.unwrap_or(Err(Failure::Unreachable)),
+    };
     let sound = |answer: &Relayed| answer.rcode() != Rcode::ServFail.code();
     if let Some(cache) = chain.cache.as_ref().filter(|_| !asked.as_ref().is_ok_and(sound))
         && let Some(rcode) = cache.stale(query, transport, form, Instant::now(), out)
     {
-        metrics.served_stale.fetch_add(1, Ordering::Relaxed);
         return Reply { source: Source::Cache, ..reply(rcode) };
     }
     match asked {
@@ -50,6 +56,32 @@ pub(super) async fn upstream(
             tracing::debug!(name = ?query.name, %failure, "an upstream could not be asked");
             Writer::begin(out, query, transport, form).finish(query, rcode, false);
             reply(rcode.code())
+        }
+    }
+}
+
+/// Asks for a newer answer than the one that is kept; the old one stays if there is none.
+pub(super) async fn renew(engine: &Engine, (number, forward): (usize, usize), query: &Query<'_>) {
+    let Some(chain) = engine.chains().get(number) else { return };
+    if let (Some(cache), Ok(answer)) = (&chain.cache, ask(chain, forward, query, Transport::Udp).await) {
+        cache.keep(query, &answer, Instant::now());
+    }
+}
+
+/// Asks a forwarder, and those after it for as long as the answers have codes of `next`.
+async fn ask(
+    chain: &Chain,
+    mut forward: usize,
+    query: &Query<'_>,
+    transport: Transport,
+) -> Result<Relayed, Failure> {
+    let message = relayable(query);
+    loop {
+        let asked = chain.forward[forward].ask(&message, transport).await;
+        let passed_on = |answer: &Relayed| chain.forward[forward].options.next.contains(&answer.rcode());
+        match chain.forward_of(&query.name, forward + 1) {
+            Some(next) if asked.as_ref().is_ok_and(passed_on) => forward = next,
+            _ => return asked,
         }
     }
 }

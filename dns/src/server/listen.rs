@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::ifaddrs::getifaddrs;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::block::Block;
+use crate::block::{Block, Place, Scheme};
 
 /// What a queue of datagrams holds at most; beyond it the kernel drops what comes.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -21,15 +21,15 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Listener {
     /// Where; port 0 takes any that is free.
     pub address: SocketAddr,
-    /// The port by which blocks are chosen.
-    pub port: u16,
+    /// By what blocks are chosen, besides names.
+    pub place: Place,
 }
 
 /// The sockets of a listener.
 pub(super) struct Opened {
     pub(super) address: SocketAddr,
     pub(super) udp: Vec<UdpSocket>,
-    pub(super) tcp: std::net::TcpListener,
+    pub(super) tcp: Option<std::net::TcpListener>,
 }
 
 /// Why a server cannot listen.
@@ -62,7 +62,7 @@ impl Listener {
             listeners.extend(
                 addresses
                     .into_iter()
-                    .map(|address| Self { address: (address, block.port).into(), port: block.port }),
+                    .map(|address| Self { address: (address, block.port).into(), place: block.place() }),
             );
         }
         Ok(listeners.into_iter().collect())
@@ -70,11 +70,17 @@ impl Listener {
 
     pub(super) fn open(&self, threads: usize) -> Result<Opened, Error> {
         let failed = |source| Error::Listen { address: self.address, source };
+        if self.place.scheme == Scheme::Quic {
+            let socket = udp(self.address).map_err(failed)?;
+            let address = socket.local_addr().map_err(failed)?;
+            return Ok(Opened { address, udp: vec![socket], tcp: None });
+        }
         // Over TCP first: the port that is free there is most likely free over UDP as well.
         let tcp = tcp(self.address)?;
         let address = tcp.local_addr().map_err(failed)?;
+        let threads = if self.place.scheme == Scheme::Dns { threads } else { 0 };
         let udp = (0..threads).map(|_| udp(address)).collect::<io::Result<_>>().map_err(failed)?;
-        Ok(Opened { address, udp, tcp })
+        Ok(Opened { address, udp, tcp: Some(tcp) })
     }
 }
 

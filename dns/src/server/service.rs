@@ -10,9 +10,10 @@ use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::asking::{question, records, upstream};
+use super::asking::{question, records, renew, upstream};
 use super::http::Page;
 use super::report::report;
+use crate::block::Place;
 use crate::engine::{Ask, Context, Engine, Reply, Source, Stage, Step};
 use crate::metrics::{Metrics, Sample};
 use crate::wire::query::Query;
@@ -51,7 +52,7 @@ struct Probe {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
     pub(super) transport: Transport,
-    pub(super) port: u16,
+    pub(super) place: Place,
     pub(super) peer: SocketAddr,
 }
 
@@ -154,10 +155,26 @@ impl Service {
         });
     }
 
+    /// Asks, in a task, for a newer answer than the one a client has just got.
+    pub(super) fn refresh(self: Arc<Self>, query: Vec<u8>, reply: Reply) {
+        let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() else { return };
+        tokio::spawn(async move {
+            let _permit = permit;
+            let engine = self.engine.load_full();
+            if let (Ok(query), Some(chain), Some(forward)) = (Query::read(&query), reply.chain, reply.refresh)
+            {
+                renew(&engine, (chain, forward), &query).await;
+            }
+        });
+    }
+
     /// Answers a query, however long it takes; `None` if it is none.
     pub(super) async fn resolve(self: Arc<Self>, query: Vec<u8>, arrival: Arrival) -> Option<Vec<u8>> {
         let begun = Instant::now();
         let (answer, reply) = self.rounds(&query, arrival, Stage::Client, ROUNDS_MAX).await?;
+        if reply.refresh.is_some() {
+            Arc::clone(&self).refresh(query.clone(), reply);
+        }
         let engine = self.engine();
         if engine.reports(&reply) {
             report(&engine, &query, &reply, arrival.transport, Some(arrival.peer));
@@ -176,7 +193,7 @@ impl Service {
 
     /// Answers one query as if it had come over TCP; `None` if it gets no answer.
     pub async fn answer(&self, query: &[u8], port: u16, peer: SocketAddr) -> Option<(Vec<u8>, Reply)> {
-        let arrival = Arrival { transport: Transport::Tcp, port, peer };
+        let arrival = Arrival { transport: Transport::Tcp, place: port.into(), peer };
         self.rounds(query, arrival, Stage::Client, ROUNDS_MAX).await
     }
 
@@ -201,7 +218,7 @@ impl Service {
                 stage,
                 turn: self.turn.fetch_add(1, Ordering::Relaxed),
                 resolved: resolved.as_ref(),
-                ..Context::new(arrival.transport, arrival.port, Instant::now())
+                ..Context::new(arrival.transport, arrival.place, Instant::now())
             };
             match engine.step(query, context, &mut out) {
                 Step::Reply(reply) => return Some((out, reply)),

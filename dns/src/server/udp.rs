@@ -15,14 +15,16 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmm
 
 use super::report::report;
 use super::service::{Arrival, Service};
+use crate::block::Place;
 use crate::engine::{Context, Engine, Reply, Step};
 use crate::metrics::Sample;
 use crate::wire::writer::Transport;
 
 /// Datagrams of one system call. A loaded server fills them, an idle one does not wait for more.
 const BATCH: usize = 64;
-/// Longer queries are cut, and a cut query is malformed.
-const QUERY_MAX: usize = 4096;
+/// Longer queries are cut, and a cut query is malformed. At a power of two, all queries of a batch would
+/// fall on the same few lines of a cache.
+const QUERY_MAX: usize = 4096 + 192;
 /// What an answer takes at first; few are longer.
 const ANSWER_USUAL: usize = 1232;
 
@@ -30,7 +32,7 @@ const ANSWER_USUAL: usize = 1232;
 pub(super) struct Worker {
     socket: Arc<UdpSocket>,
     service: Arc<Service>,
-    port: u16,
+    place: Place,
     number: usize,
 }
 
@@ -43,8 +45,8 @@ struct Outbox {
 }
 
 impl Worker {
-    pub(super) fn new(socket: UdpSocket, service: Arc<Service>, port: u16, number: usize) -> Self {
-        Self { socket: Arc::new(socket), service, port, number }
+    pub(super) fn new(socket: UdpSocket, service: Arc<Service>, place: Place, number: usize) -> Self {
+        Self { socket: Arc::new(socket), service, place, number }
     }
 
     pub(super) fn spawn(self, stop: Arc<AtomicBool>) -> JoinHandle<()> {
@@ -106,7 +108,7 @@ impl Worker {
     ) {
         let out = &mut outbox.answers[outbox.count];
         let client = if engine.needs_peer() { address(&peer) } else { None };
-        let context = Context { peer: client, turn, ..Context::new(Transport::Udp, self.port, now) };
+        let context = Context { peer: client, turn, ..Context::new(Transport::Udp, self.place, now) };
         // A query that makes a lookup panic must not take the thread with it.
         let step = catch_unwind(AssertUnwindSafe(|| engine.step(query, context, out)));
         let Ok(step) = step else { return self.service.note_panic() };
@@ -114,6 +116,9 @@ impl Worker {
             Step::Reply(reply) => {
                 if engine.reports(&reply) {
                     report(engine, query, &reply, Transport::Udp, address(&peer));
+                }
+                if reply.refresh.is_some() {
+                    Arc::clone(&self.service).refresh(query.to_vec(), reply);
                 }
                 outbox.peers[outbox.count] = Some(peer);
                 let v6 = peer.as_sockaddr_in6().is_some();
@@ -123,7 +128,7 @@ impl Worker {
             Step::Silence => {}
             Step::Ask(_) => {
                 let Some(address) = address(&peer) else { return };
-                let arrival = Arrival { transport: Transport::Udp, port: self.port, peer: address };
+                let arrival = Arrival { transport: Transport::Udp, place: self.place, peer: address };
                 let socket = Arc::clone(&self.socket);
                 Arc::clone(&self.service).later(query.to_vec(), arrival, move |answer| {
                     // The client may be gone, which is its own affair.

@@ -10,7 +10,7 @@ use super::chase::complete;
 use super::lookup::{Found, PortLabels, endpoint, ports};
 use super::scribe::{Owner, Scribe, Yield, pointer, push_pointer};
 use super::service;
-use crate::index::{Addresses, Entry, Index, Outside, Port, Records};
+use crate::index::{Addresses, Entry, Index, NamedPort, Outside, Port, Records};
 use crate::name::{Name, Zone};
 use crate::options::Options;
 use crate::plugin::external::External;
@@ -150,10 +150,9 @@ impl Part<'_> {
                 None if scribe.kind == kind::SRV => service::srv(scribe, entry, labels, owner, writer),
                 None => {
                     let fits = |port: &Port| labels.is_none_or(|labels| labels.fit(port));
-                    let members = entry
-                        .members
-                        .iter()
-                        .filter(|member| labels.is_none() || entry.members.ports_of(member).iter().any(fits));
+                    let members = entry.members.iter().filter(|member| {
+                        labels.is_none() || entry.members.ports_of(*member).iter().any(fits)
+                    });
                     let addresses = Addresses::of(members.map(|member| member.address), scribe.ttl_s);
                     scribe.records(addresses.of_kind(scribe.kind), owner, writer)
                 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::address_name::{self, Place};
-use crate::index::{Entry, Index, Port};
+use crate::index::{Entry, Index, NamedPort, Port};
 use crate::name::{Name, Zone};
 use crate::options::{Options, PodNames};
 

@@ -79,7 +79,7 @@ pub(super) fn zonal(
     owner: Owner<'_>,
     writer: &mut Writer<'_>,
 ) -> Yield {
-    let is_in = |member: &&Member| member.is_in_zone(zonal.labels());
+    let is_in = |member: &Member<'_>| member.is_in_zone(zonal.labels());
     let some = entry.members.iter().any(|member| is_in(&member));
     let all = !some && zonal.prefer;
     let picked = entry.members.iter().filter(|member| all || is_in(member));
@@ -92,25 +92,25 @@ pub(super) fn zonal(
 
 /// The addresses of the endpoints that have a port.
 pub(super) fn addresses_with_port(entry: &Entry, labels: PortLabels<'_>, ttl_s: u32) -> Addresses {
-    let has_port = |member: &&Member| entry.members.ports_of(member).iter().any(|port| labels.fit(port));
+    let has_port = |member: &Member<'_>| entry.members.ports_of(*member).iter().any(|port| labels.fit(port));
     Addresses::of(entry.members.iter().filter(has_port).map(|member| member.address), ttl_s)
 }
 
 fn members_srv<'e>(
     scribe: &Scribe<'_>,
     entry: &'e Entry,
-    members: impl Iterator<Item = &'e Member> + Clone,
+    members: impl Iterator<Item = Member<'e>> + Clone,
     labels: Option<PortLabels<'_>>,
     owner: Owner<'_>,
     writer: &mut Writer<'_>,
 ) -> Yield {
-    let of_member = |member: &Member| {
+    let of_member = |member: Member<'_>| {
         let ports = entry.members.ports_of(member).iter();
         ports.filter(move |port| labels.is_none_or(|labels| labels.fit(port)))
     };
     let pairs = members.clone().map(|member| of_member(member).count()).sum();
     let Some(weight) = weight(pairs) else { return Yield::NoData };
-    let listed = |member: &Member, number: usize, port: u16| {
+    let listed = |member: Member<'_>, number: usize, port: u16| {
         let same_slice = of_member(member).take(number).any(|earlier| earlier.port == port);
         let before = entry.members.before(member).flat_map(of_member).any(|earlier| earlier.port == port);
         same_slice || before
@@ -134,7 +134,7 @@ fn members_srv<'e>(
     // The targets stand one after the other, so that additional records can point to them.
     let mut target_at = start + SRV_HEADER;
     let mut stem_at = None;
-    for member in members.filter(|member| of_member(member).next().is_some()) {
+    for member in members.filter(|member| of_member(*member).next().is_some()) {
         let label = member.label();
         let number = of_member(member).enumerate();
         let fresh = number.filter(|(number, port)| !listed(member, *number, port.port)).count();
@@ -142,8 +142,8 @@ fn members_srv<'e>(
         let stem = *stem_at.get_or_insert(target_at + 1 + label.octets().len());
         target_at +=
             fresh * (SRV_HEADER + 1 + label.octets().len() + scribe.stem(entry).len() + owner.zone.len());
-        let same = |other: &&Member| other.address == member.address && of_member(other).next().is_some();
-        if member.repeated && entry.members.before(member).any(|other| same(&other)) {
+        let same = |other: Member<'_>| other.address == member.address && of_member(other).next().is_some();
+        if member.repeated && entry.members.before(member).any(same) {
             continue;
         }
         let push_owner = |out: &mut Vec<u8>| {

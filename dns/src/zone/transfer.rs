@@ -100,7 +100,7 @@ impl List<'_> {
         if entry.addresses.is_empty() {
             return;
         }
-        for port in &entry.ports {
+        for port in entry.ports.iter() {
             self.srv(stem, 100, port.port, stem);
             if !port.name.is_empty() {
                 self.srv(&below(port, stem), 100, port.port, stem);

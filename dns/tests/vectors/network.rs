@@ -52,7 +52,7 @@ impl Network {
                 feed.update(&service.engine(), &Arc::new(Snapshot::from_manifests(&state).0), 1);
             }
         }
-        let listener = Listener { address: "127.0.0.1:0".parse().unwrap(), port: PORT };
+        let listener = Listener { address: "127.0.0.1:0".parse().unwrap(), place: PORT.into() };
         let entered = runtime.enter();
         let server = DnsServer::start(&service, &[listener], ServerOptions { threads: 2 }).unwrap();
         drop(entered);

@@ -2,18 +2,23 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
-use seaway_cluster::manifests::{self, FollowOptions};
 use seaway_dns::explain::{Answer, Origin};
 use seaway_dns::name;
 use seaway_dns::server::Service;
 use seaway_dns::wire::kind;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::reload::Configuration;
+use crate::facts;
 use crate::table::Output;
+
+/// So long an API server is waited for.
+const FACTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// `seaway dns query`
 #[derive(Clone, Debug, ClapArgs)]
@@ -26,9 +31,8 @@ pub(super) struct Args {
     /// What is served, in the language of CoreDNS.
     #[arg(long, value_name = "FILE", env = "SEAWAY_COREFILE")]
     corefile: PathBuf,
-    /// The Kubernetes manifests in this folder are the facts.
-    #[arg(long, value_name = "DIR", env = "SEAWAY_MANIFESTS")]
-    manifests: PathBuf,
+    #[command(flatten)]
+    facts: facts::Args,
     /// Who asks.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     client: IpAddr,
@@ -41,7 +45,10 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> Result<()> {
     let (asked, of_kind) = question(args)?;
     let mut configuration = Configuration::read(args.corefile.clone())?;
-    let facts = manifests::follow(&args.manifests, FollowOptions::default())?;
+    let wants = configuration.wants();
+    let facts = timeout(FACTS_WITHIN, args.facts.follow(&wants)).await;
+    let facts =
+        facts.context("the API server gave no facts; is it there, and may its Services be listed?")??;
     let service = Service::new(configuration.engine());
     let facts = facts.borrow().clone();
     configuration.feed(&service, &facts);

@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use seaway_cluster::manifests::Update;
+use seaway_cluster::Update;
+use seaway_cluster::source::Wants;
 use seaway_dns::block::Block;
 use seaway_dns::corefile;
 use seaway_dns::engine::Engine;
 use seaway_dns::feed::Feed;
 use seaway_dns::name::{self, Zone};
+use seaway_dns::options::PodNames;
 use seaway_dns::server::{Listener, Service, local_addresses};
 
 /// How often the Corefile is looked at.
@@ -44,6 +46,13 @@ impl Configuration {
         Engine::new(self.blocks.clone())
     }
 
+    /// What the names of the Corefile are made from.
+    pub(super) fn wants(&self) -> Wants {
+        let mut options = self.blocks.iter().filter_map(|block| block.kubernetes.as_ref());
+        let pods = options.any(|options| options.pods == PodNames::Verified);
+        Wants::names(pods, false)
+    }
+
     /// Makes facts visible to the next query.
     pub(super) fn feed(&mut self, service: &Service, facts: &Update) {
         self.feed.update(&service.engine(), &facts.snapshot, now_s());
@@ -56,7 +65,7 @@ impl Configuration {
     }
 
     /// Takes over a changed Corefile, or says why it cannot; listeners stay as they are.
-    pub(super) fn reload(&mut self, service: &Service, facts: &Update) {
+    pub(super) fn reload(&mut self, service: &Service, facts: Option<&Update>) {
         if !self.blocks.iter().any(|block| block.reload) {
             return;
         }
@@ -75,7 +84,9 @@ impl Configuration {
             Ok(blocks) => {
                 let engine = Engine::new(blocks.clone());
                 let mut feed = Feed::new(&engine);
-                feed.update(&engine, &facts.snapshot, now_s());
+                if let Some(facts) = facts {
+                    feed.update(&engine, &facts.snapshot, now_s());
+                }
                 service.replace(engine);
                 (self.blocks, self.feed) = (blocks, feed);
                 tracing::info!(file = %self.file.display(), "the Corefile has been taken over");
@@ -90,6 +101,13 @@ impl Configuration {
                 .map(|block| (block.health.map(|health| health.address), block.ready, block.prometheus))
                 .collect()
         };
+        let pods = |blocks: &[Block]| {
+            let mut options = blocks.iter().filter_map(|block| block.kubernetes.as_ref());
+            options.any(|options| options.pods == PodNames::Verified)
+        };
+        if pods(&blocks) && !pods(&self.blocks) {
+            bail!("`pods verified` needs facts that are not followed yet, which needs a restart");
+        }
         if Listener::of(&blocks)? != Listener::of(&self.blocks)? || pages(&blocks) != pages(&self.blocks) {
             bail!("it listens elsewhere, which needs a restart");
         }

@@ -7,6 +7,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Command, Output},
+    sync::{Mutex, PoisonError},
 };
 
 use seaway_harness::privileged;
@@ -15,6 +16,10 @@ const NOBODY: u32 = 65534;
 
 /// Runs the test below without root, whoever runs this one.
 fn run_unprivileged(log: &Path, deny: &str) -> Output {
+    // One at a time: a program that is being written cannot be run, and a child that another thread
+    // forks meanwhile holds it open for writing until it has become another program.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     // A copy, because the folders above the test program may be closed to others.
     let program = log.with_file_name("program");
     fs::copy(env::current_exe().unwrap(), &program).unwrap();

@@ -120,7 +120,7 @@ fn endpoint(facts: &EndpointFacts) -> (String, Endpoint) {
         ready: facts.ready,
         serving: facts.serving,
         terminating: facts.terminating,
-        node: Some(facts.node.as_str().into()).filter(|node: &std::sync::Arc<str>| !node.is_empty()),
+        node: Some(facts.node.as_str().into()).filter(|node: &seaway_cluster::Text| !node.is_empty()),
         zone: None,
         hostname: None,
         pod: None,

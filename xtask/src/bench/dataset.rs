@@ -12,6 +12,8 @@ use anyhow::{Context, Result};
 pub(super) const ZONE: &str = "cluster.local";
 const SERVICES: u32 = 10_000;
 const ENDPOINTS: u32 = 10;
+/// Nobody keeps a cluster in one file.
+const SERVICES_A_FILE: u32 = 100;
 /// Names of one load; they are asked for round and round.
 const NAMES: usize = 20_000;
 /// Steps through the Services that look random and come back after all of them.
@@ -25,17 +27,18 @@ pub(super) struct Load {
     pub(super) queries: Vec<(String, u16)>,
 }
 
-/// Writes `manifests/all.yaml`, and `zone` with the same names.
+/// Writes the folder `manifests`, and `zone` with the same names.
 pub(super) fn write(dir: &Path) -> Result<()> {
-    let mut manifests = String::new();
+    let folder = dir.join("manifests");
+    fs::create_dir(&folder).context("cannot make a folder for manifests")?;
     let mut zone = format!(
         "$ORIGIN {ZONE}.\n$TTL 30\n@ IN SOA ns.dns hostmaster 1 7200 1800 86400 30\n@ IN NS ns.dns\n\
          ns.dns IN A 10.96.255.255\ndns-version IN TXT \"1.1.0\"\n"
     );
-    writeln!(
-        manifests,
-        "{{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {{\"name\": \"bench\"}}}}"
-    )?;
+    let namespace =
+        "{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"bench\"}}\n";
+    fs::write(folder.join("namespace.yaml"), namespace).context("cannot write a manifest")?;
+    let mut manifests = String::new();
     for number in 0..SERVICES {
         let address = address([10, 96, 0, 0], number);
         let metadata = format!("\"name\": \"svc-{number}\", \"namespace\": \"bench\"");
@@ -60,10 +63,11 @@ pub(super) fn write(dir: &Path) -> Result<()> {
         )?;
         writeln!(zone, "svc-{number}.bench.svc IN A {address}")?;
         writeln!(zone, "_http._tcp.svc-{number}.bench.svc IN SRV 0 100 80 svc-{number}.bench.svc")?;
+        if (number + 1) % SERVICES_A_FILE == 0 {
+            let file = folder.join(format!("{number}.yaml"));
+            fs::write(file, std::mem::take(&mut manifests)).context("cannot write a manifest")?;
+        }
     }
-    let folder = dir.join("manifests");
-    fs::create_dir(&folder).context("cannot make a folder for manifests")?;
-    fs::write(folder.join("all.yaml"), manifests).context("cannot write the manifests")?;
     fs::write(dir.join("zone"), zone).context("cannot write the zone file")
 }
 
