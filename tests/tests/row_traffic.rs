@@ -4,18 +4,22 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader, Write},
     net::{IpAddr, SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
+use seaway_common::{FLOW_FORWARD, proto};
+use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_harness::{Agent, AgentSetup, launcher, privileged, wait_for};
 use seaway_lab::{
     Namespace, Topology,
     echo::{self, Listener, Protocol},
     probe::{Outcome, Probe, ProbeProcess, Transport},
 };
-use seaway_tests::network::{ECHO_TCP, Network, Path, VIPS, ask, question, vip};
+use seaway_tests::network::{BOTH, ECHO_TCP, Network, Path, VIPS, ask, question, spread, vip};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SERVICE: &str = "10.96.0.90";
@@ -212,4 +216,65 @@ fn row_33_a_load_balancer_of_the_other_family_is_served() {
             assert_eq!(ask(&mut client, &question(transport, to)), (pod.to_owned(), to));
         }
     }
+}
+
+/// Ten thousand client sockets, each with a flow of its own that is still known at the end.
+#[test]
+fn row_03_ten_thousand_flows_are_kept_at_once() {
+    privileged!();
+    const FLOWS: usize = 10_000;
+    let network = Network::new(&[0, 1, 2]);
+    let _agent = network.start();
+    let mut client = network.prober(Path::Xdp);
+    let counts = spread(&mut client, Transport::Udp, vip(0, BOTH), FLOWS);
+    assert_eq!((counts.len(), counts.values().sum::<usize>()), (3, FLOWS), "{counts:?}");
+    let maps = KernelMaps::open(&network.setup.pin_dir().join("maps")).unwrap();
+    let flows = maps.flows().unwrap();
+    let clients: BTreeSet<u16> = flows
+        .iter()
+        .filter(|(key, value)| value.state & FLOW_FORWARD != 0 && key.proto == proto::UDP)
+        .map(|(key, _)| key.sport.get())
+        .collect();
+    assert!(clients.len() > FLOWS * 9 / 10, "{} client ports, {} entries", clients.len(), flows.len());
+}
+
+/// Questions and answers of 64 KiB on one connection until `ended`; how many there were.
+fn transfer(to: SocketAddr, ended: &AtomicBool) -> std::io::Result<usize> {
+    let mut line = vec![b'x'; 64 << 10];
+    *line.last_mut().expect("a line") = b'\n';
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut answers = BufReader::new(stream.try_clone()?);
+    let mut answer = String::new();
+    answers.read_line(&mut answer)?;
+    let mut rounds = 0;
+    while !ended.load(Ordering::Acquire) {
+        stream.write_all(&line)?;
+        answer.clear();
+        if answers.read_line(&mut answer)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        rounds += 1;
+    }
+    Ok(rounds)
+}
+
+#[test]
+fn row_26_a_transfer_outlives_kill_and_restart_in_its_middle() {
+    privileged!();
+    let network = Network::new(&[0, 1]);
+    let agent = network.start();
+    let ended = AtomicBool::new(false);
+    let client = &network.topology.client;
+    let rounds = std::thread::scope(|scope| {
+        let running = scope.spawn(|| client.run(|| transfer(vip(0, ECHO_TCP), &ended)).unwrap());
+        agent.kill();
+        let agent = network.start();
+        agent.kill();
+        let _agent = network.start();
+        ended.store(true, Ordering::Release);
+        running.join().unwrap()
+    });
+    assert!(rounds.unwrap() > 100, "the transfer did not go on");
 }
