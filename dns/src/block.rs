@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,8 @@ pub struct Block {
     pub files: Vec<Arc<ZoneFile>>,
     /// Who asks is told where from.
     pub whoami: bool,
+    /// The files that were read for it: once one has another content, it is to be read anew.
+    pub watched: Vec<PathBuf>,
 }
 
 /// How queries come.
@@ -208,6 +211,7 @@ impl Block {
             external: None,
             files: Vec::new(),
             whoami: false,
+            watched: Vec::new(),
         }
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
             }
             seen.push(line.word());
             plugin(block, line, dir)?;
+            block.watched.extend(names::watched(line, dir));
         }
         finish(block, raw)?;
     }

@@ -1,6 +1,6 @@
 //! The options of plugins that know names: `hosts`, `file`, `k8s_external` and `autopath`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::lexer::Line;
 use super::{Error, duration, zones};
@@ -26,7 +26,7 @@ pub(super) fn hosts(line: &Line, dir: &Path, of_block: &[Zone]) -> Result<Hosts,
         match option.word() {
             "ttl" => hosts.ttl_s = option.number(option.one("seconds")?, 1, 65_535)?,
             "no_reverse" => hosts.no_reverse = true,
-            // Taken for compatibility: files are read again when the Corefile changes.
+            // Looked at as often as the Corefile, whatever it says; 0 is never.
             "reload" => drop(duration::parse(option, option.one("a duration")?)?),
             "fallthrough" => hosts.fallthrough = Some(zones::or_root(option, option.arguments())?),
             address if address.parse::<std::net::IpAddr>().is_ok() => {
@@ -67,6 +67,21 @@ pub(super) fn file(line: &Line, dir: &Path, of_block: &[Zone]) -> Result<Vec<Zon
         Ok(zone)
     });
     parsed.collect()
+}
+
+/// The files of `hosts`, `file` and `tls` whose changes count; `reload 0` says that they do not.
+pub(super) fn watched(line: &Line, dir: &Path) -> Vec<PathBuf> {
+    let never = |option: &Line| {
+        let time = option.arguments().first().and_then(|time| duration::parse(option, time).ok());
+        option.word() == "reload" && time.is_some_and(|time| time.is_zero())
+    };
+    let named = match line.word() {
+        "hosts" | "file" if line.body.iter().any(never) => &[][..],
+        "hosts" | "file" => &line.arguments()[..line.arguments().len().min(1)],
+        "tls" => line.arguments(),
+        _ => &[],
+    };
+    named.iter().map(|file| dir.join(file)).collect()
 }
 
 /// Reads `k8s_external ZONES... { apex LABEL; ttl S; headless; fallthrough [ZONES...] }`.

@@ -1,5 +1,6 @@
 //! The Corefile in force, and its changes.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,6 +25,8 @@ pub(super) struct Configuration {
     file: PathBuf,
     /// The text that was last looked at, whether or not it was any good.
     text: String,
+    /// What the files that it names held then.
+    named: Vec<Option<u64>>,
     blocks: Vec<Block>,
     feed: Feed,
 }
@@ -34,7 +37,8 @@ impl Configuration {
         let text = read(&file)?;
         let blocks = parse(&file, &text)?;
         let feed = Feed::new(&Engine::new(blocks.clone()));
-        Ok(Self { file, text, blocks, feed })
+        let named = contents(&blocks);
+        Ok(Self { file, text, named, blocks, feed })
     }
 
     pub(super) fn blocks(&self) -> &[Block] {
@@ -66,19 +70,25 @@ impl Configuration {
 
     /// Takes over a changed Corefile, or says why it cannot; listeners stay as they are.
     pub(super) fn reload(&mut self, service: &Service, facts: Option<&Update>) {
-        if !self.blocks.iter().any(|block| block.reload) {
-            return;
-        }
         let failed = |error: anyhow::Error| {
             service.metrics().reload_failed.fetch_add(1, Ordering::Relaxed);
             tracing::error!("the Corefile is not taken over, the last one stays in force: {error:#}");
         };
-        let text = match read(&self.file) {
-            Ok(text) if text == self.text => return,
-            Ok(text) => text,
-            Err(error) => return failed(error),
+        let text = if self.blocks.iter().any(|block| block.reload) {
+            match read(&self.file) {
+                Ok(text) => text,
+                Err(error) => return failed(error),
+            }
+        } else {
+            // Without `reload`, only the files that it names are followed.
+            self.text.clone()
         };
+        let named = contents(&self.blocks);
+        if text == self.text && named == self.named {
+            return;
+        }
         self.text.clone_from(&text);
+        self.named = named;
         match parse(&self.file, &text).and_then(|blocks| self.compatible(blocks)) {
             Err(error) => failed(error),
             Ok(blocks) => {
@@ -88,6 +98,7 @@ impl Configuration {
                     feed.update(&engine, &facts.snapshot, now_s());
                 }
                 service.replace(engine);
+                self.named = contents(&blocks);
                 (self.blocks, self.feed) = (blocks, feed);
                 tracing::info!(file = %self.file.display(), "the Corefile has been taken over");
             }
@@ -136,6 +147,17 @@ impl Configuration {
     }
 }
 
+/// What the files that blocks name hold, as far as that matters; `None` for one that cannot be read.
+fn contents(blocks: &[Block]) -> Vec<Option<u64>> {
+    let hash = |file: &PathBuf| {
+        let octets = std::fs::read(file).ok()?;
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&octets);
+        Some(hasher.finish())
+    };
+    blocks.iter().flat_map(|block| &block.watched).map(hash).collect()
+}
+
 fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
@@ -154,4 +176,39 @@ fn parse(file: &Path, text: &str) -> Result<Vec<Block>> {
 fn now_s() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A query for the A records of `h.example`.
+    const QUERY: &[u8] = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01h\x07example\0\0\x01\0\x01";
+
+    /// The last octet of the answer, after each edit of a hosts file.
+    fn answers(option: &str, edits: &[u8]) -> Vec<u8> {
+        let dir = tempfile::tempdir().unwrap();
+        let (corefile, hosts) = (dir.path().join("Corefile"), dir.path().join("hosts"));
+        let write = |last: u8| std::fs::write(&hosts, format!("192.0.2.{last} h.example\n")).unwrap();
+        std::fs::write(&corefile, format!(".:5399 {{\nbind 127.0.0.1\nhosts hosts {{\n{option}\n}}\n}}\n"))
+            .unwrap();
+        write(1);
+        let mut configuration = Configuration::read(corefile).unwrap();
+        let service = Service::new(configuration.engine());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut found = Vec::new();
+        for last in edits {
+            write(*last);
+            configuration.reload(&service, None);
+            let answer = service.answer(QUERY, 5399, ([127, 0, 0, 1], 1).into());
+            found.extend(runtime.block_on(answer).and_then(|(answer, _)| answer.last().copied()));
+        }
+        found
+    }
+
+    #[test]
+    fn edits_of_named_files_take_effect() {
+        assert_eq!(answers("ttl 5", &[1, 2, 2, 3]), [1, 2, 2, 3]);
+        assert_eq!(answers("reload 0s", &[1, 2, 3]), [1, 1, 1]);
+    }
 }
