@@ -78,6 +78,11 @@ impl Pins {
         links(&self.folder)
     }
 
+    /// Whether a program of this or an earlier agent is attached.
+    pub fn are_at_work(&self) -> bool {
+        fs::read_dir(self.links()).is_ok_and(|mut links| links.next().is_some())
+    }
+
     /// Removes every pin and the folder: programs without a link are detached and freed.
     ///
     /// # Errors

@@ -55,13 +55,30 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     runtime.block_on(serve(args, probe))
 }
 
-/// Up to the first facts, then the loop, then the end.
+/// Takes the pin folder, works, and leaves in it what is at work.
 async fn serve(args: &Args, probe: Probe) -> Result<()> {
-    let mut ends = Ends::new()?;
-    let node = node::name(args.node_name.as_deref());
     let interfaces = Interfaces::parse(&args.interfaces)?;
     attach::check(interfaces.named(), args.cgroup.as_deref())?;
     let pins = Pins::take(&args.places.pin_dir)?;
+    let ended = work(args, probe, &pins, interfaces).await;
+    if ended.is_ok() && args.cleanup {
+        pins.remove()?;
+        tracing::info!("stopped; programs and maps were removed");
+    } else if ended.is_ok() {
+        tracing::info!("stopped; programs and maps stay in place");
+    } else if !pins.are_at_work()
+        && let Err(error) = pins.remove()
+    {
+        // A start that was refused leaves nothing behind; why it was matters more than this.
+        tracing::warn!(error = &error as &dyn std::error::Error, "the pin folder stays");
+    }
+    ended
+}
+
+/// Up to the first facts, then the loop.
+async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) -> Result<()> {
+    let mut ends = Ends::new()?;
+    let node = node::name(args.node_name.as_deref());
     let pods = Interfaces::parse(&args.traffic.pod_interfaces)?;
     attach::check(pods.named(), None)?;
     let links = links::follow().await?;
@@ -69,7 +86,7 @@ async fn serve(args: &Args, probe: Probe) -> Result<()> {
     reserve_ports(args);
     let told = Told::new(&pins.maps());
     servers::start(&args.servers, &told).await?;
-    let mut agent = dataplane::Agent::load(args, probe, &pins, site, [interfaces, pods], told)?;
+    let mut agent = dataplane::Agent::load(args, probe, pins, site, [interfaces, pods], told)?;
     agent.start_on(&links.borrow());
     let wants = Wants::proxy(node);
     let source = tokio::select! {
@@ -80,12 +97,6 @@ async fn serve(args: &Args, probe: Probe) -> Result<()> {
         follow(&mut agent, source, links, &mut ends).await?;
     }
     agent.stop();
-    if args.cleanup {
-        pins.remove()?;
-        tracing::info!("stopped; programs and maps were removed");
-    } else {
-        tracing::info!("stopped; programs and maps stay in place");
-    }
     Ok(())
 }
 

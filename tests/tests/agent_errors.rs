@@ -76,6 +76,25 @@ fn agent_told_to_clean_up_does_so_when_it_ends() {
 }
 
 #[test]
+fn start_without_any_manifest_leaves_nothing_behind() {
+    privileged!();
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("manifests");
+    fs::create_dir(&empty).unwrap();
+    let network = Network::new(&[]);
+    let pins = network.setup.pin_dir();
+    let mut command = seaway(&["agent", "--interface", Topology::CLIENT_INTERFACE, "--manifests"]);
+    command.arg(&empty).arg("--pin-dir").arg(pins).arg("--run-dir").arg(folder.path());
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut process = network.topology.node.namespace().spawn(command).unwrap();
+    let mut said = String::new();
+    process.stderr().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("holds no file named"), "{said}");
+    assert!(!process.wait(PATIENCE).unwrap().success());
+    assert!(!pins.exists());
+}
+
+#[test]
 fn second_agent_on_the_same_pins_is_refused() {
     privileged!();
     let network = Network::new(&[0]);
