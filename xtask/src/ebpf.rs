@@ -182,10 +182,8 @@ fn strip(linked: &[u8]) -> Result<Vec<u8>> {
         names.sh_addralign = 1;
         names.data = SectionData::SectionString;
     }
-    // Mangled names hold a hash over the folder of the standard library.
     for symbol in &mut elf.symbols {
-        let name = String::from_utf8_lossy(&symbol.name).into_owned();
-        symbol.name = format!("{:#}", demangle(&name)).into_bytes().into();
+        symbol.name = portable_name(&String::from_utf8_lossy(&symbol.name)).into_bytes().into();
     }
     elf.delete_orphans();
     elf.set_section_sizes();
@@ -194,9 +192,25 @@ fn strip(linked: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// The name of a symbol without the hash over the folder of the standard library: mangled names end
+/// with one, and those of unnamed constants (`anon.HASH.NUMBER`) are little else.
+fn portable_name(name: &str) -> String {
+    match name.strip_prefix("anon.").and_then(|rest| rest.split_once('.')) {
+        Some((_, number)) => format!("anon.{number}"),
+        None => format!("{:#}", demangle(name)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_symbols_hold_no_hash() {
+        assert_eq!(portable_name("anon.ff8d4615529f606dab40858a58d69c10.0"), "anon.0");
+        assert_eq!(portable_name("_ZN4core3fmt5write17h0123456789abcdefE"), "core::fmt::write");
+        assert_eq!(portable_name("tc_ingress"), "tc_ingress");
+    }
 
     #[test]
     fn the_committed_objects_were_built_from_these_sources() {
