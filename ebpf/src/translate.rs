@@ -307,7 +307,7 @@ fn deliver<P: Room, E: FlowEntry, T: Tables>(
     }
     if state & FLOW_TRANSMIT == 0 {
         count(packet, headers, flow, tables);
-        headers.rewrite(packet, &flow.get().to, false)?;
+        rewrite(packet, headers, &flow.get().to, stage, false)?;
         return Ok(Done::Translated);
     }
     let mut unresolved = 0;
@@ -348,7 +348,7 @@ fn deliver<P: Room, E: FlowEntry, T: Tables>(
     } else if crosses {
         cross::convert(packet, headers, flow)?;
     } else {
-        headers.rewrite(packet, &value.to, true)?;
+        rewrite(packet, headers, &value.to, stage, true)?;
     }
     if unresolved != 0 {
         *detail = unresolved;
@@ -357,6 +357,20 @@ fn deliver<P: Room, E: FlowEntry, T: Tables>(
     packet.write(0, value.hop.addresses)?;
     *detail = value.hop.ifindex;
     Ok(Done::Transmit)
+}
+
+#[inline(always)]
+fn rewrite<P: Packet>(
+    packet: &mut P,
+    headers: &Headers,
+    to: &Rewrite,
+    stage: Stage,
+    forward: bool,
+) -> Result<(), Reason> {
+    match stage {
+        Stage::Early => headers.rewrite_inlined(packet, to, forward),
+        _ => headers.rewrite(packet, to, forward),
+    }
 }
 
 #[inline(always)]
