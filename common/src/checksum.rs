@@ -73,7 +73,7 @@ impl Delta {
     #[inline(always)]
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
-        Self(fold(self.0 as u32 + other.0 as u32))
+        Self(fold_once(self.0 as u32 + other.0 as u32) as u16)
     }
 
     /// The difference that the opposite change makes.
@@ -86,11 +86,12 @@ impl Delta {
     /// The checksum (in memory order) after the change: `HC' = ~(~HC + delta)` (RFC 1624, eqn. 3).
     #[inline(always)]
     pub const fn update(self, checksum: u16) -> u16 {
-        !fold((!checksum) as u32 + self.0 as u32)
+        !(fold_once((!checksum) as u32 + self.0 as u32) as u16)
     }
 }
 
-/// Adds the carries back in until sixteen bits remain; two rounds suffice for any 32-bit sum.
+/// Adds the carries back in until sixteen bits remain: two rounds for any 32-bit sum. For a sum of two
+/// words one is enough.
 #[inline(always)]
 const fn fold(sum: u32) -> u16 {
     let sum = fold_once(sum);

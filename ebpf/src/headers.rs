@@ -275,7 +275,7 @@ impl Headers {
         packet.write(self.l4(), [to.sport, to.dport])?;
         let udp = self.key.proto == proto::UDP;
         let at = self.l4() + if udp { UDP_CHECKSUM } else { TCP_CHECKSUM };
-        let change = Change { addresses: to.l3_delta, ports: to.ports_delta(), optional: udp, v6: !self.v4 };
+        let change = Change { all: to.l4_delta, addresses: to.l3_delta, optional: udp, v6: !self.v4 };
         packet.update_checksum(at, &change)
     }
 }

@@ -41,7 +41,7 @@ pub trait Packet {
         if change.optional && checksum == 0 {
             return Ok(()); // No checksum was sent (RFC 768); the rewrite has none to keep right.
         }
-        let updated = change.addresses.and(change.ports).update(checksum);
+        let updated = change.all.update(checksum);
         self.write(offset, if change.optional && updated == 0 { 0xffff } else { updated })
     }
 
@@ -60,10 +60,10 @@ pub trait Packet {
 /// What a rewrite does to a transport checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// By the addresses, which the checksum covers through the pseudo-header.
+    /// By addresses and ports.
+    pub all: Delta,
+    /// By the addresses alone, which the checksum covers through the pseudo-header.
     pub addresses: Delta,
-    /// By the ports.
-    pub ports: Delta,
     /// Zero means that there is no checksum (UDP).
     pub optional: bool,
     /// The addresses are IPv6 ones, which no header checksum makes up for.

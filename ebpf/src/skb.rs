@@ -161,7 +161,8 @@ impl Packet for SkbPacket<'_> {
         let udp = if change.optional { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
         let v6 = if change.v6 && HAVE_CHECKSUM_V6.load() != 0 { IPV6 } else { 0 };
         let (skb, at) = (self.ctx.as_ptr().cast(), offset as u32);
-        let (addresses, ports) = (u64::from(change.addresses.raw()), u64::from(change.ports.raw()));
+        let ports = change.all.and(change.addresses.negated());
+        let (addresses, ports) = (u64::from(change.addresses.raw()), u64::from(ports.raw()));
         // SAFETY: the helper takes the program's own context and checks the offset.
         let result = unsafe {
             let pseudo = u64::from(BPF_F_PSEUDO_HDR);

@@ -11,10 +11,12 @@
 
 mod cases;
 mod comparison;
+mod differential;
 mod expectations;
 mod facts;
 mod lane;
 mod network;
+mod nft_rules;
 mod observation;
 mod places;
 mod probers;
@@ -25,6 +27,7 @@ mod site;
 use std::path::Path;
 
 use cases::Case;
+pub use differential::{Comparison, compare};
 pub use report::Report;
 
 /// Cases to replay.

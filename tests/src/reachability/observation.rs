@@ -59,6 +59,15 @@ impl Observation {
         }
     }
 
+    /// Outcomes, who answered, and as whom the attempts were seen, in one line.
+    pub(crate) fn in_short(&self) -> String {
+        let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
+        if self.backends.is_empty() {
+            return self.outcome();
+        }
+        format!("{} by {} as {}", self.outcome(), list(&self.backends), list(&self.sources_seen))
+    }
+
     /// The outcome of the last attempt.
     pub(crate) fn last_outcome(&self) -> &str {
         &self.last
