@@ -19,6 +19,10 @@ pub struct Probe {
     pub ticks_per_s: u32,
     /// `bpf_set_retval` (5.18): refused connects fail with `ECONNREFUSED`, else with `EPERM`.
     pub set_retval: bool,
+    /// XDP programs get packets in several buffers (5.18), so that they run on devices whose packets are
+    /// larger than a page.
+    #[serde(default)]
+    pub xdp_frags: bool,
     /// The checksum helper tells IPv6 apart (6.16); before, the stack sums such packets anew.
     #[serde(default)]
     pub checksum_v6: bool,
@@ -63,8 +67,10 @@ impl Probe {
         supported(ProgramType::CgroupSockAddr, "cgroup socket address programs")?;
         let set_retval =
             is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval).unwrap_or(false);
+        let xdp_frags =
+            is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len).unwrap_or(false);
         let checksum_v6 = version >= KernelVersion::new(6, 16, 0);
-        Ok(Self { kernel: release, ticks_per_s: ticks_per_s(), set_retval, checksum_v6 })
+        Ok(Self { kernel: release, ticks_per_s: ticks_per_s(), set_retval, xdp_frags, checksum_v6 })
     }
 }
 

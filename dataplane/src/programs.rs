@@ -1,5 +1,6 @@
 //! Loading the kernel programs with their maps.
 
+use std::borrow::Cow;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -71,6 +72,20 @@ pub enum Error {
     Map(#[from] maps::Error),
 }
 
+/// The object for kernels that know nothing of packets in several buffers. Whether a program takes them
+/// is said by the name of its section alone, which stands in the ELF's and the BTF's strings, so the name is
+/// cut short.
+fn without_frags(object: &[u8]) -> Vec<u8> {
+    const NAME: &[u8] = b"xdp.frags\0";
+    let mut object = object.to_vec();
+    for at in 0..object.len().saturating_sub(NAME.len()) {
+        if object[at..].starts_with(NAME) {
+            object[at + b"xdp".len()] = 0;
+        }
+    }
+    object
+}
+
 impl Programs {
     /// Loads all programs. Maps come from `pins` if they are there, and are made and pinned there
     /// otherwise; without `pins` they live as long as the programs.
@@ -81,6 +96,8 @@ impl Programs {
         let mut loader = EbpfLoader::new();
         let set_retval = u32::from(probe.set_retval);
         loader.override_global("HAVE_SET_RETVAL", &set_retval, true);
+        let xdp_frags = u32::from(probe.xdp_frags);
+        loader.override_global("HAVE_XDP_FRAGS", &xdp_frags, true);
         let checksum_v6 = u32::from(probe.checksum_v6);
         loader.override_global("HAVE_CHECKSUM_V6", &checksum_v6, true);
         loader.override_global("TICKS_PER_S", &probe.ticks_per_s, true);
@@ -90,7 +107,12 @@ impl Programs {
                 loader.map_pin_path(name.as_str(), folder.join(name.as_str()));
             }
         }
-        let ebpf = loader.load(object::SEAWAY).map_err(|e| Error::Object(Box::new(e)))?;
+        let object = if probe.xdp_frags {
+            Cow::Borrowed(object::SEAWAY)
+        } else {
+            Cow::Owned(without_frags(object::SEAWAY))
+        };
+        let ebpf = loader.load(&object).map_err(|e| Error::Object(Box::new(e)))?;
         let mut programs = Self { ebpf };
         programs.xdp()?.load().map_err(|e| refused(XDP_LB, &e))?;
         for name in TC {

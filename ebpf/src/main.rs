@@ -29,7 +29,7 @@ mod programs {
     /// What the cgroup hooks return to let a call go on.
     const PROCEED: i32 = 1;
 
-    #[xdp]
+    #[xdp(frags)]
     fn xdp_lb(ctx: XdpContext) -> u32 {
         match translate(&mut XdpPacket::new(&ctx), &KernelTables::<XDP>, &FlowsV4, &FlowsV6, Stage::Early) {
             // Not by XDP_TX where it goes back by the interface that it came from: veth leaves such a

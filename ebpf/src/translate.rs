@@ -306,7 +306,7 @@ fn deliver<P: Room, E: FlowEntry, T: Tables>(
         return Ok(Done::NotOurs);
     }
     if state & FLOW_TRANSMIT == 0 {
-        count(packet, headers, flow, tables);
+        count(packet, headers, flow, tables, stage);
         rewrite(packet, headers, &flow.get().to, stage, false)?;
         return Ok(Done::Translated);
     }
@@ -315,7 +315,7 @@ fn deliver<P: Room, E: FlowEntry, T: Tables>(
         match look_up(packet, headers.key.proto, flow, tables, &mut unresolved) {
             Found::Hop | Found::Neighbour => {}
             Found::Stack if stage != Stage::Early => {
-                count(packet, headers, flow, tables);
+                count(packet, headers, flow, tables, stage);
                 headers.rewrite(packet, &flow.get().to, false)?;
                 return Ok(Done::Translated);
             }
@@ -334,7 +334,12 @@ fn deliver<P: Room, E: FlowEntry, T: Tables>(
         (false, true) => cross::LONGER,
         (false, false) => 0,
     };
-    if value.mtu != 0 && headers.wire_len(packet)? + overhead > usize::from(value.mtu) {
+    let length = headers.wire_len(packet)?;
+    if stage == Stage::Early && headers.l3() + length > packet.len() {
+        // In several buffers, which not every device transmits from XDP.
+        return Ok(Done::NotOurs);
+    }
+    if value.mtu != 0 && length + overhead > usize::from(value.mtu) {
         *detail = u32::from(value.mtu) - overhead as u32;
         return Ok(if stage == Stage::Early { Done::NotOurs } else { Done::TooBig });
     }
@@ -342,7 +347,7 @@ fn deliver<P: Room, E: FlowEntry, T: Tables>(
         // The stack tells the sender.
         return Ok(Done::NotOurs);
     }
-    count(packet, headers, flow, tables);
+    count(packet, headers, flow, tables, stage);
     if wrapped {
         tunnel::encapsulate(packet, headers, flow, tables)?;
     } else if crosses {
@@ -374,9 +379,20 @@ fn rewrite<P: Packet>(
 }
 
 #[inline(always)]
-fn count<P: Packet, E: FlowEntry, T: Tables>(packet: &P, headers: &Headers, flow: &E, tables: &T) {
+fn count<P: Packet, E: FlowEntry, T: Tables>(
+    packet: &P,
+    headers: &Headers,
+    flow: &E,
+    tables: &T,
+    stage: Stage,
+) {
     if flow.state() & FLOW_FORWARD != 0 && !headers.is_icmp() {
-        tables.count_packet(flow.get().backend, packet.len());
+        // What XDP reads at once may be less than the packet.
+        let length = match (stage, headers.wire_len(packet)) {
+            (Stage::Early, Ok(length)) => headers.l3() + length,
+            _ => packet.len(),
+        };
+        tables.count_packet(flow.get().backend, length);
     }
 }
 

@@ -1,7 +1,8 @@
 //! A packet as XDP sees it.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
+use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use bytemuck::Pod;
 use seaway_common::Reason;
@@ -9,6 +10,10 @@ use seaway_common::Reason;
 use crate::headers::ETHERNET_LEN;
 use crate::packet::{Room, Route, Way};
 use crate::{Packet, fib, tunnel, word};
+
+/// Whether the kernel gives XDP packets in several buffers, of which the first can be read (5.18).
+#[unsafe(no_mangle)]
+static HAVE_XDP_FRAGS: Global<u32> = Global::new(0);
 
 /// The bytes between `data` and `data_end`.
 pub struct XdpPacket<'a> {
@@ -38,6 +43,15 @@ impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
         self.ctx.data_end() - self.ctx.data()
+    }
+
+    #[inline(always)]
+    fn whole_len(&self) -> usize {
+        if HAVE_XDP_FRAGS.load() == 0 {
+            return self.len();
+        }
+        // SAFETY: the helper takes the program's own context.
+        unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) as usize }
     }
 
     #[inline(always)]

@@ -11,9 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::programs::XdpMode;
 use seaway_common::{FLOW_FORWARD, proto};
-use seaway_dataplane::kernel_maps::KernelMaps;
-use seaway_harness::{Agent, AgentSetup, launcher, privileged, wait_for};
+use seaway_dataplane::{kernel_maps::KernelMaps, programs::Programs};
+use seaway_harness::{Agent, AgentSetup, MemoryMaps, launcher, privileged, wait_for};
 use seaway_lab::{
     Namespace, Topology,
     echo::{self, Listener, Protocol},
@@ -184,6 +185,43 @@ fn row_31_a_shorter_way_behind_the_service_is_found_out() {
         let answer = network.topology.client.run(|| long_question(vip(family, ECHO_TCP))).unwrap().unwrap();
         assert!(answer.contains("pod-1"), "{answer}");
         assert!(begun.elapsed() < PATIENCE);
+    }
+}
+
+/// Packets larger than a page come to XDP in several buffers. Kernels that do not know this keep the
+/// program out of the driver.
+#[test]
+fn row_29_jumbo_frames_keep_the_program_in_the_driver() {
+    privileged!();
+    const SIZE: usize = 8500;
+    let network = Network::new(&[0]);
+    let node = network.topology.node.namespace();
+    let pod = &network.topology.pods[0];
+    let links = [
+        (&network.topology.client, "eth0"),
+        (node, Topology::CLIENT_INTERFACE),
+        (node, &*pod.interface),
+        (&pod.namespace, "eth0"),
+    ];
+    for (namespace, link) in links {
+        namespace.set_mtu(link, 9000).unwrap();
+    }
+    let takes = |xdp_frags| {
+        let probe =
+            seaway_dataplane::probe::Probe { xdp_frags, ..seaway_dataplane::probe::Probe::run().unwrap() };
+        let mut programs = Programs::load(&probe, &MemoryMaps::CAPACITIES, None).unwrap();
+        let xdp = programs.xdp().unwrap();
+        node.run(|| xdp.attach(Topology::CLIENT_INTERFACE, XdpMode::Driver).is_ok()).unwrap()
+    };
+    assert!(takes(true) && !takes(false));
+    let _agent = network.start();
+    let mut client = network.prober(Path::Xdp);
+    for (family, _) in VIPS.iter().enumerate() {
+        let to = vip(family, BOTH);
+        let long = Probe { size: SIZE, ..question(Transport::Udp, to) };
+        assert_eq!(ask(&mut client, &long), ("pod-1".to_owned(), to));
+        let answer = network.topology.client.run(|| long_question(vip(family, ECHO_TCP))).unwrap().unwrap();
+        assert!(answer.contains("pod-1"), "{answer}");
     }
 }
 
