@@ -21,7 +21,7 @@ pub(super) fn boot(kernel: &Kernel, initramfs: &std::path::Path, limit: Duration
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-accel", "tcg", "-cpu", "max", "-smp", PROCESSORS, "-m", MEMORY])
         .args(["-nographic", "-no-reboot", "-nic", "none", "-monitor", "none", "-serial", "stdio"])
-        .args(["-append", "console=ttyS0 panic=-1 loglevel=4"])
+        .args(["-append", "console=ttyS0 panic=-1 loglevel=3"])
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
