@@ -15,8 +15,8 @@ const FILE: &str = "deploy/Containerfile";
 /// a daemon, a file system of its own and rights beyond those of `chroot`.
 const BUILDERS: [(&str, &[&str], &[&str]); 3] = [
     ("podman", &[], &[]),
-    ("docker", &[], &[]),
     ("buildah", &["--storage-driver", "vfs"], &["--isolation", "chroot"]),
+    ("docker", &[], &[]),
 ];
 /// Where the first stage of the file leaves the program.
 const PROGRAM: &str = "src/target/release/seaway";

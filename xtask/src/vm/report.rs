@@ -55,7 +55,7 @@ impl Column {
     /// Reads what a guest with these cells wrote to its console.
     pub(super) fn read(kernel: &str, cells: &[Cell], console: &str) -> Self {
         let lines: Vec<&str> = console.lines().map(str::trim_end).collect();
-        let verified = lines.iter().filter_map(|line| line.strip_prefix(VERIFIED)?.split_once(' '));
+        let verified = lines.iter().filter_map(|line| text(line).strip_prefix(VERIFIED)?.split_once(' '));
         let verified = verified.map(|(name, count)| (name.to_owned(), count.to_owned())).collect();
         let booted = if lines.iter().any(|line| line.starts_with(BEGIN)) {
             Outcome::Passed(0)
@@ -86,7 +86,7 @@ fn outcome(cell: &Cell, lines: &[&str]) -> Outcome {
     let (said, result) = (&lines[..length], &lines[length][end.len()..]);
     let (code, seconds) = result.split_once(' ').unwrap_or((result, "0"));
     let code: i32 = code.parse().unwrap_or(-1);
-    let skipped = said.iter().find_map(|line| line.strip_prefix("skipped: "));
+    let skipped = said.iter().find_map(|line| text(line).strip_prefix("skipped: "));
     match skipped {
         _ if code == KILLED => {
             Outcome::Failed(format!("no end within {} s; last: {}", cell.limit_s, last(said)))
@@ -95,6 +95,11 @@ fn outcome(cell: &Cell, lines: &[&str]) -> Outcome {
         Some(what) => Outcome::Skipped(what.to_owned()),
         None => Outcome::Passed(seconds.parse().unwrap_or(0)),
     }
+}
+
+/// A line without the test's name, which the runner leaves in front of what the test prints first.
+fn text(line: &str) -> &str {
+    line.rsplit(" ... ").next().unwrap_or(line)
 }
 
 /// What a program said of its failure: what panicked, else the first error, else its last line.
@@ -170,7 +175,7 @@ mod tests {
     use super::*;
 
     const CONSOLE: &str = "[    0.0] Linux\r\n\
-        @vm begin load\r\nverified xdp_lb 238126\r\ntest result: ok\r\n\r\n@vm end load: 0 7\r\n\
+        @vm begin load\r\ntest a ... verified xdp_lb 238126\r\ntest result: ok\r\n\r\n@vm end load: 0 7\r\n\
         @vm begin attach\r\nthread 'x' (7) panicked at a.rs:1:2:\r\nno veth\r\n\r\n@vm end attach: 101 3\r\n\
         @vm begin packets\r\nskipped: a::b: needs root\r\n@vm end packets: 0 1\r\n\
         @vm begin row packets\r\nrunning 9 tests\r\n@vm end row packets: 137 900\r\n\
