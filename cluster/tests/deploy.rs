@@ -11,6 +11,7 @@ use std::process::Command;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use seaway_harness::{skip, test_name};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -56,7 +57,39 @@ fn check_objects(documents: &[Value]) {
     assert_eq!(security["capabilities"]["add"], serde_json::json!(["BPF", "NET_ADMIN", "PERFMON"]));
     assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
     assert_eq!((&security["privileged"], &security["readOnlyRootFilesystem"]), (&false.into(), &true.into()));
+    assert_eq!(security["allowPrivilegeEscalation"], false);
     assert_eq!(pod["hostNetwork"], true);
+    assert_eq!((&pod["hostPID"], &pod["hostIPC"]), (&Value::Null, &Value::Null));
+    check_probes(&pod["containers"][0]);
+    check_mounts(pod);
+}
+
+/// Probes ask where the agent answers if no flag says otherwise, on the node itself.
+fn check_probes(container: &Value) {
+    let arguments = container["args"].as_array().unwrap();
+    let text = |argument: &Value| argument.as_str().unwrap().to_owned();
+    assert!(arguments.iter().map(text).all(|flag| !flag.starts_with("--healthz-bind-address")));
+    for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/healthz")] {
+        let expected = serde_json::json!({"host": "127.0.0.1", "path": path, "port": 10256});
+        assert_eq!(container[probe]["httpGet"], expected, "{probe}");
+    }
+}
+
+/// What is mounted is there, and writable only where the agent writes.
+fn check_mounts(pod: &Value) {
+    let places = [
+        ("bpf", "/sys/fs/bpf", "Directory", true),
+        ("cgroup", "/sys/fs/cgroup", "Directory", false),
+        ("run", "/run/seaway", "DirectoryOrCreate", true),
+    ];
+    let list = |value: &Value| value.as_array().unwrap().clone();
+    let (mounts, volumes) = (list(&pod["containers"][0]["volumeMounts"]), list(&pod["volumes"]));
+    assert_eq!((mounts.len(), volumes.len()), (places.len(), places.len()));
+    for ((mount, volume), (name, path, kind, writable)) in mounts.iter().zip(&volumes).zip(places) {
+        assert_eq!((&mount["name"], &mount["mountPath"]), (&name.into(), &path.into()));
+        assert_eq!(mount["readOnly"] != true, writable, "{name}");
+        assert_eq!(*volume, serde_json::json!({"name": name, "hostPath": {"path": path, "type": kind}}));
+    }
 }
 
 #[test]
@@ -65,7 +98,7 @@ fn kustomize_objects_are_of_the_api_and_ask_for_little() {
     check_objects(&check(&format!("{}\n---\n{}", read("rbac.yaml"), read("daemonset.yaml"))));
 }
 
-/// Renders with a tool, if it is there; says so if it is not.
+/// Renders with a tool; without it, the test is counted as skipped.
 fn rendered(command: &mut Command) -> Option<String> {
     match command.output() {
         Ok(output) => {
@@ -73,27 +106,77 @@ fn rendered(command: &mut Command) -> Option<String> {
             Some(String::from_utf8(output.stdout).unwrap())
         }
         Err(error) => {
-            println!("not rendered: {command:?}: {error}");
+            skip(&test_name(module_path!()), &format!("{:?}: {error}", command.get_program()));
             None
         }
     }
 }
 
+fn kustomization() -> Option<Vec<Value>> {
+    let text = rendered(Command::new("kubectl").arg("kustomize").arg(folder().join("kustomize")))?;
+    Some(check(&text))
+}
+
+/// The chart's objects in the namespace that the kustomization has, with these values set.
+fn chart(values: &[&str]) -> Option<Vec<Value>> {
+    let mut helm = Command::new("helm");
+    helm.args(["template", "seaway"]).arg(folder().join("helm/seaway")).args(["--namespace", "kube-system"]);
+    helm.args(values.iter().flat_map(|value| ["--set", value]));
+    Some(check(&rendered(&mut helm)?))
+}
+
+fn sorted(mut documents: Vec<Value>) -> Vec<Value> {
+    documents.sort_by_key(|document| document["kind"].as_str().unwrap().to_owned());
+    documents
+}
+
 #[test]
 fn kubectl_renders_the_kustomization() {
-    let text = rendered(Command::new("kubectl").arg("kustomize").arg(folder().join("kustomize")));
-    if let Some(text) = text {
-        check_objects(&check(&text));
+    if let Some(documents) = kustomization() {
+        check_objects(&documents);
     }
 }
 
 #[test]
-fn helm_renders_the_chart() {
-    let chart = folder().join("helm/seaway");
-    if let Some(text) = rendered(Command::new("helm").args(["template", "seaway"]).arg(&chart)) {
-        check_objects(&check(&text));
+fn chart_with_its_own_values_is_the_kustomization() {
+    if let (Some(chart), Some(kustomization)) = (chart(&[]), kustomization()) {
+        check_objects(&chart);
+        assert_eq!(sorted(chart), sorted(kustomization));
     }
-    // With or without the tool: every value that a template names has a default.
+}
+
+#[test]
+fn values_of_the_chart_reach_the_agent() {
+    let values = [
+        "interfaces={eth0,bond*}",
+        "extraArgs={--cluster-cidr=10.0.0.0/8,--log=debug}",
+        "apiServer.host=192.0.2.7",
+        "image=registry.example/seaway:1",
+        "resources.limits.memory=256Mi",
+    ];
+    let Some(documents) = chart(&values) else { return };
+    check_objects(&documents);
+    let set = documents.iter().find(|document| document["kind"] == "DaemonSet").unwrap();
+    let container = &set["spec"]["template"]["spec"]["containers"][0];
+    let arguments = [
+        "agent",
+        "--interface=eth0,bond*",
+        "--cgroup=/sys/fs/cgroup",
+        "--metrics-bind-address=0.0.0.0:10249",
+        "--log-format=json",
+        "--cluster-cidr=10.0.0.0/8",
+        "--log=debug",
+    ];
+    assert_eq!(container["args"], serde_json::json!(arguments));
+    assert_eq!(container["image"], "registry.example/seaway:1");
+    assert_eq!(container["env"][1]["value"], "192.0.2.7");
+    assert_eq!(container["env"][2]["value"], "6443");
+    assert_eq!(container["resources"]["limits"]["memory"], "256Mi");
+}
+
+#[test]
+fn every_value_that_a_template_names_has_a_default() {
+    let chart = folder().join("helm/seaway");
     let values: Value =
         serde_saphyr::from_str(&fs::read_to_string(chart.join("values.yaml")).unwrap()).unwrap();
     for template in ["daemonset.yaml", "rbac.yaml"] {

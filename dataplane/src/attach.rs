@@ -11,20 +11,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, LinkError};
-use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
+use aya::programs::tc::TcAttachOptions;
 use aya::programs::{CgroupAttachMode, LinkOrder, ProgramError, ProgramFd, TcAttachType, XdpMode};
-use aya::util::KernelVersion;
 use rustix::fs::statfs;
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
 use crate::bpf::{link_info, link_update, object_get};
+use crate::filters;
 use crate::programs::{self, Programs, SOCKET_HOOKS, SocketHook, TC};
 
 /// `CGROUP2_SUPER_MAGIC` (linux/magic.h).
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
-
-/// Priority and handle of our filters on a clsact qdisc: first, and found again by the next agent.
-const FILTER: (u16, TcHandle) = (1, TcHandle::new(0, 0x5ea));
 
 /// Why a program could not be attached.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +122,6 @@ pub fn interface(programs: &mut Programs, links: &Path, name: &str) -> Result<Mo
 pub fn classifiers(programs: &mut Programs, links: &Path, name: &str) -> Result<Attached, Error> {
     let index = interface_index(name)?;
     let ways = [TcAttachType::Ingress, TcAttachType::Egress];
-    let tcx = KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0));
     let mut outcome = Attached::Replaced;
     for (program, way) in TC.into_iter().zip(ways) {
         let refused = |source: ProgramError| Error::Refused {
@@ -134,25 +130,12 @@ pub fn classifiers(programs: &mut Programs, links: &Path, name: &str) -> Result<
             source: Box::new(source),
         };
         let classifier = programs.classifier(program)?;
-        if !tcx {
-            // It is there already after the first time, and says so.
-            if let Err(error) = tc::qdisc_add_clsact(name) {
-                tracing::trace!(interface = name, %error, "no new clsact qdisc");
-            }
-            let (priority, handle) = FILTER;
-            let earlier = SchedClassifierLink::attached(name, way, priority, handle, None);
-            let earlier = earlier.map_err(ProgramError::IOError).map_err(refused)?;
-            let options = TcAttachOptions::Netlink(NlOptions { priority, handle, ..NlOptions::default() });
-            let id = classifier
-                .attach_to_link(earlier)
-                .or_else(|_| classifier.attach_with_options(name, way, options))
-                .map_err(refused)?;
-            // The filter stays when the handle is forgotten; with the link it would go.
-            std::mem::forget(classifier.take_link(id).map_err(refused)?);
-            outcome = Attached::New;
+        let pin = links.join(format!("{program}-{name}"));
+        if filters::needed() {
+            let replaced = filters::attach(classifier, &pin, name, way).map_err(refused)?;
+            outcome = if replaced { outcome } else { Attached::New };
             continue;
         }
-        let pin = links.join(format!("{program}-{name}"));
         if replace(&pin, u64::from(index), classifier.fd().map_err(refused)?)? {
             continue;
         }
@@ -224,7 +207,7 @@ pub fn cgroup(programs: &mut Programs, links: &Path, cgroup: &Path) -> Result<At
     Ok(outcome)
 }
 
-/// Removes the links that are not asked for: those of interfaces that are in neither list, XDP on
+/// Removes the links (and filters) that are not asked for: those of interfaces that are in neither list, XDP on
 /// those that only pods use, and the socket hooks without a `cgroup`. Returns the names of their pins.
 ///
 /// # Errors
@@ -245,7 +228,7 @@ pub fn retain(
         let path = entry.map_err(|e| pin_error(links, e))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if !wanted(&name) {
-            fs::remove_file(&path).map_err(|e| pin_error(&path, e))?;
+            filters::detach(&path).map_err(|e| pin_error(&path, e))?;
             gone.push(name);
         }
     }

@@ -43,6 +43,7 @@ pub mod sync;
 pub mod usage;
 
 mod bpf;
+mod filters;
 mod mapped;
 mod netdev;
 mod raw;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open, statfs};
 use rustix::mount::{MountFlags, mount};
 
+use crate::filters;
+
 /// `BPF_FS_MAGIC` (linux/magic.h).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
@@ -88,8 +90,11 @@ impl Pins {
     /// # Errors
     /// [`Error::Folder`]
     pub fn remove(self) -> Result<(), Error> {
-        fs::remove_dir_all(&self.folder)
-            .map_err(|source| Error::Folder { folder: self.folder.clone(), source })
+        let wrong = |source| Error::Folder { folder: self.folder.clone(), source };
+        for link in fs::read_dir(self.links()).map_err(wrong)? {
+            filters::detach(&link.map_err(wrong)?.path()).map_err(wrong)?;
+        }
+        fs::remove_dir_all(&self.folder).map_err(wrong)
     }
 }
 

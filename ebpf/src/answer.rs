@@ -14,6 +14,9 @@ use crate::{Packet, Room};
 /// needs to find its socket (RFC 1812 section 4.3.2.3 asks for more only where it costs nothing).
 const QUOTED_V4: usize = 64;
 const QUOTED_V6: usize = 96;
+/// Covers both, in whole words.
+const QUOTED_MASK: usize = 0x7c;
+const _: () = assert!(QUOTED_V4 <= QUOTED_MASK && QUOTED_V6 <= QUOTED_MASK);
 const HOPS: u8 = 64;
 
 /// What is said to the sender.
@@ -126,8 +129,11 @@ fn error<P: Room>(packet: &mut P, headers: &Headers, code: [u8; 2], detail: u32)
     ];
     let mut sum = if v4 { Sum::default() } else { pseudo(&headers.key, ICMP_LEN + quoted, proto) };
     sum = sum.bytes(bytemuck::bytes_of(&header));
+    // The compiler knows that `quoted` is small, and the verifier of Linux 6.1 has forgotten it by now: a
+    // mask that the compiler cannot take out tells it again.
+    let end = opaque(quoted) & QUOTED_MASK;
     let mut at = 0;
-    while at < QUOTED_V6 && at < quoted {
+    while at < end {
         let word: u32 = packet.read(l4 + ICMP_LEN + at)?;
         sum = sum.word(word);
         at += 4;
@@ -181,4 +187,19 @@ fn pseudo(key: &FlowKey, len: usize, proto: u8) -> Sum {
         }
     };
     add(add(rest, &key.src), &key.dst)
+}
+
+/// The value, of which the compiler knows nothing any more.
+#[inline(always)]
+fn opaque(value: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    let value = {
+        let mut known = value;
+        // SAFETY: a register is copied into itself.
+        unsafe {
+            core::arch::asm!("{value} = {value}", value = inout(reg) known, options(pure, nomem, nostack))
+        };
+        known
+    };
+    value
 }

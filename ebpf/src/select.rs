@@ -101,7 +101,8 @@ fn pick<T: Tables>(
 #[inline(always)]
 fn least_connected<T: Tables>(slice: &Slice, tables: &T) -> Option<u32> {
     let start = slice.choose(tables.random())?;
-    let mut best = None;
+    // A number, not an option: kernels before 6.3 refuse to read half of one that was never written.
+    let mut best = start;
     let mut fewest = u64::MAX;
     let mut step = 0;
     while step < LEAST_OF && step < slice.len {
@@ -110,9 +111,9 @@ fn least_connected<T: Tables>(slice: &Slice, tables: &T) -> Option<u32> {
         let open = tables.connections(tables.slot(slot)?);
         if open < fewest {
             fewest = open;
-            best = Some(slot);
+            best = slot;
         }
         step += 1;
     }
-    best
+    Some(best)
 }

@@ -212,6 +212,7 @@ fn remember_peer<T: Tables>(
 }
 
 /// Writes an entry and makes it the newest of its socket's chain, unless it is already part of it.
+/// What `value` holds afterwards means nothing.
 #[inline(never)]
 fn chain<T: Tables>(key: &SocketKey, value: &mut SocketValue, tables: &T) -> Result<(), Reason> {
     if let Some(old) = tables.socket(key) {
@@ -223,7 +224,10 @@ fn chain<T: Tables>(key: &SocketKey, value: &mut SocketValue, tables: &T) -> Res
         value.next = head.next;
     }
     tables.put_socket(key, value)?;
-    tables.put_socket(&head_key, &SocketValue { next: key.entry, ..SocketValue::default() })
+    // In the caller's room. Linux 6.1 rounds every frame up to 32 bytes, and newer kernels to 16: there is
+    // no room for another value when `sendmsg` calls.
+    *value = SocketValue { next: key.entry, ..SocketValue::default() };
+    tables.put_socket(&head_key, value)
 }
 
 #[inline(always)]

@@ -4,10 +4,16 @@
 
 use std::time::Duration;
 
-use seaway_harness::{Agent, privileged, wait_for};
+use seaway_dataplane::{
+    attach::{self, Attached, Mode},
+    pins::Pins,
+    probe::Probe as ProbeReport,
+    programs::Programs,
+};
+use seaway_harness::{Agent, MemoryMaps, privileged, skip, test_name, wait_for};
 use seaway_lab::{
     load::{Load, Plan, Tally},
-    probe::{Probe, ProbeProcess, Transport},
+    probe::{Outcome, Probe, ProbeProcess, Transport},
 };
 use seaway_tests::network::{ECHO_TCP, HTTP, Network, Path, ask, http_of, manifest, pods, question, vip};
 
@@ -139,4 +145,47 @@ fn manifest_that_changed_while_no_agent_ran_is_in_force_after_the_start() {
     probers.iter_mut().for_each(|prober| assert_eq!(ask(prober, &to).0, pods()[0]));
     let _agent = network.start();
     probers.iter_mut().for_each(|prober| assert_eq!(ask(prober, &to).0, pods()[2]));
+}
+
+/// What an upgrade of the agent brings: programs that differ in what they do. They take the places of
+/// those at work by the pinned links, and with them the pinned maps.
+fn upgrade(network: &Network, probe: &ProbeReport) {
+    let pins = Pins::take(network.setup.pin_dir()).unwrap();
+    let mut programs = Programs::load(probe, &MemoryMaps::CAPACITIES, Some(&pins.maps())).unwrap();
+    let node = network.topology.node.namespace();
+    for interface in network.topology.interfaces() {
+        let mode = node.run(|| attach::interface(&mut programs, &pins.links(), &interface)).unwrap();
+        assert_eq!(mode.unwrap(), Mode::Xdp(Attached::Replaced), "{interface}");
+    }
+    let hooks = attach::cgroup(&mut programs, &pins.links(), network.setup.cgroup()).unwrap();
+    assert_eq!(hooks, Attached::Replaced);
+}
+
+#[test]
+fn row_26_upgrade_to_changed_programs_breaks_nothing() {
+    privileged!();
+    let probe = ProbeReport::run().unwrap();
+    if !probe.set_retval {
+        return skip(&test_name(module_path!()), "no bpf_set_retval to tell the programs apart by");
+    }
+    let network = Network::new(&[0, 1, 2]);
+    let agent = network.start();
+    let mut loads = start_loads(&network, 2);
+    let mut open = Open::new(&network);
+    let mut prober = network.prober(Path::Socket);
+    // The changed programs say in another way that nobody listens.
+    let mut refused = || prober.ask(&question(Transport::Tcp, vip(0, 4444))).unwrap() == Outcome::Refused;
+    wait_for_requests(&mut loads, 0);
+    assert!(refused());
+    agent.kill();
+    upgrade(&network, &ProbeReport { set_retval: false, ..probe });
+    assert!(!refused(), "the programs from before are still at work");
+    open.check();
+    loads.iter_mut().for_each(|load| load.mark().unwrap());
+    wait_for_requests(&mut loads, 1);
+    let _agent = network.start();
+    assert!(refused());
+    open.check();
+    loads.iter_mut().for_each(|load| load.mark().unwrap());
+    finish(loads);
 }

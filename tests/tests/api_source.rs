@@ -6,6 +6,7 @@ mod api_source {
     pub(crate) mod setting;
 }
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use api_source::setting::{Facts, Setting, quick};
 use seaway_cluster::api_server::Options;
 use seaway_harness::{ApiBehaviour, ApiFault};
 use seaway_tests::api_objects::{name, node, service, slice};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const KINDS: [&str; 5] = ["services", "endpointslices", "nodes", "pods", "servicecidrs"];
 
@@ -315,4 +316,38 @@ async fn ten_thousand_services_are_there_at_the_start() {
         let mut facts = setting.follow(options).await;
         facts.until(10_000, 30_000).await;
     }
+}
+
+/// Group and resource of a request's path: `/api/v1/pods`, `/apis/GROUP/VERSION/RESOURCE`.
+fn resource(request: &str) -> (String, String) {
+    let path = request.split('?').next().unwrap_or_default();
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match parts[..] {
+        ["api", _, resource] => (String::new(), resource.to_owned()),
+        ["apis", group, _, resource] => (group.to_owned(), resource.to_owned()),
+        _ => panic!("{request} asks for no list"),
+    }
+}
+
+#[tokio::test]
+async fn rights_that_are_deployed_are_for_what_is_asked_and_no_more() {
+    let setting = Setting::new(ApiBehaviour::default());
+    setting.server.put(service(0));
+    let mut facts = setting.follow(quick()).await;
+    facts.until(1, 0).await;
+    let asked: BTreeSet<_> = setting.server.take_requests().iter().map(|path| resource(path)).collect();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kustomize/rbac.yaml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    let documents = manifest.split("\n---\n").map(|text| serde_saphyr::from_str::<Value>(text).unwrap());
+    let role = documents.into_iter().find(|document| document["kind"] == "ClusterRole").unwrap();
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut allowed = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        for group in texts(&rule["apiGroups"]) {
+            allowed.extend(texts(&rule["resources"]).into_iter().map(|resource| (group.clone(), resource)));
+        }
+    }
+    assert_eq!(allowed, asked);
 }

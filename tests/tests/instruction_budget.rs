@@ -35,6 +35,11 @@ fn counts() -> BTreeMap<String, Option<u32>> {
     counts
 }
 
+/// Set where the kernel is not the one that budgets are made on, as in `cargo xtask vm`: verifiers differ.
+const ANY_KERNEL: &str = "SEAWAY_ANY_KERNEL";
+/// What is left there of the million instructions that the verifier looks at.
+const ANY_KERNEL_MOST: u32 = 750_000;
+
 /// Programs load, and none grew by more than a tenth since its budget was set. With
 /// `SEAWAY_BLESS=1`, budgets become what they are now.
 #[test]
@@ -45,6 +50,14 @@ fn programs_stay_within_their_instruction_budget() {
         return skip(&test_name(module_path!()), "kernels before 5.16 do not tell verified instructions");
     }
     let counts: BTreeMap<_, _> = counts.into_iter().map(|(name, count)| (name, count.unwrap())).collect();
+    // `cargo xtask vm` makes a table of them.
+    counts.iter().for_each(|(name, count)| println!("verified {name} {count}"));
+    if env::var_os(ANY_KERNEL).is_some() {
+        for (name, count) in counts {
+            assert!(count <= ANY_KERNEL_MOST, "{name}: {count} of {ANY_KERNEL_MOST} instructions");
+        }
+        return;
+    }
     if env::var_os("SEAWAY_BLESS").is_some_and(|bless| bless == "1") {
         let lines: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}\n")).collect();
         fs::write(Path::new(FILE), lines.concat()).unwrap();

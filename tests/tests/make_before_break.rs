@@ -2,13 +2,26 @@
 
 #![forbid(unsafe_code)]
 
-use proptest::prelude::*;
-use seaway_dataplane::sync::Sync;
-use seaway_harness::{Contents, Destination, Faults, FaultyMaps, MemoryMaps};
+use std::sync::Arc;
+
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use seaway_cluster::Snapshot;
+use seaway_dataplane::{
+    kernel_maps::KernelMaps,
+    probe::Probe,
+    programs::Programs,
+    sync::{Event, Sync},
+};
+use seaway_harness::{Contents, Destination, Faults, FaultyMaps, MemoryMaps, privileged};
 use seaway_tests::{
     agreement::{contents, contents_of, settle, start},
     facts::{NODE, facts, snapshot},
 };
+
+/// Slices that were freed are given out again after this time.
+const HELD_BACK_MS: u64 = 3000;
+/// Agents that die on kernel maps, at least.
+const DEATHS_MIN: usize = 200;
 
 /// A frontend that is there before and after is there at every step, and leads only to what was a
 /// candidate before or is one after: no hole, nothing of another service.
@@ -90,6 +103,44 @@ proptest! {
             if survived {
                 break;
             }
+        }
+    }
+}
+
+/// The same on the kernel's own maps: whatever a SIGKILL leaves behind, the next start repairs it, and
+/// nothing that it shows on the way leads astray.
+#[test]
+fn row_26_death_at_any_step_is_repaired_on_kernel_maps() {
+    privileged!();
+    let programs = Programs::load(&Probe::run().unwrap(), &MemoryMaps::CAPACITIES, None).unwrap();
+    let open = || FaultyMaps::new(programs.maps().unwrap(), Faults::None);
+    let mut now_ms = 0;
+    let mut handle = |sync: &mut Sync<FaultyMaps<KernelMaps>>, facts: &Arc<Snapshot>| {
+        now_ms += HELD_BACK_MS;
+        sync.handle(Event::Facts(Arc::clone(facts)), now_ms)
+    };
+    let mut runner = TestRunner::deterministic();
+    let mut deaths = 0;
+    while deaths < DEATHS_MIN {
+        let [before, after] = [(); 2].map(|()| snapshot(&facts().new_tree(&mut runner).unwrap().current()));
+        let (old, new) = (contents_of(&before), contents_of(&after));
+        for step in 0.. {
+            let mut dying = Sync::new(open(), NODE).unwrap();
+            handle(&mut dying, &before);
+            let settled = dying.maps().writes();
+            dying.maps().set_faults(Faults::AfterWrites(settled + step));
+            let survived = handle(&mut dying, &after).error.is_none();
+            drop(dying);
+            let mut next = Sync::new(open().with_history(), NODE).unwrap();
+            assert!(handle(&mut next, &after).error.is_none());
+            assert_eq!(contents(next.maps().inner()), new, "killed after {step} writes");
+            for step in next.maps().history() {
+                check_step(step, &old, &new).unwrap();
+            }
+            if survived {
+                break;
+            }
+            deaths += 1;
         }
     }
 }

@@ -7,9 +7,11 @@ mod ebpf;
 mod features;
 mod image;
 mod lint;
+mod musl;
 mod test;
 #[cfg(test)]
 mod tidy;
+mod vm;
 mod workspace;
 
 use clap::Parser;
@@ -24,12 +26,14 @@ enum Task {
     Ebpf(ebpf::Args),
     /// The feature table, with the tests that prove each row and how they last ended.
     Features(features::Args),
-    /// Build the container image and print its size (needs podman or docker).
-    Image,
+    /// Build the container image and print its size (needs podman, docker or buildah).
+    Image(image::Args),
     /// Formatting and clippy, as CI runs them.
     Lint,
     /// All tests; says how many were skipped for want of root or a kernel feature.
     Test(test::Args),
+    /// The programs on other kernels, in virtual machines (needs qemu and musl-tools).
+    Vm(vm::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,8 +41,9 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(args) => bench::run(&args),
         Task::Ebpf(args) => ebpf::run(&args),
         Task::Features(args) => features::run(&args),
-        Task::Image => image::run(),
+        Task::Image(args) => image::run(&args),
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),
+        Task::Vm(args) => vm::run(&args),
     }
 }

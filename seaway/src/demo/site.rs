@@ -25,7 +25,8 @@ use super::{
 const NAME: &str = "seaway-demo-";
 /// The client's address on the socket path.
 const DIRECT_SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 11));
-const AGENT_STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// The verifier takes its time on an emulated processor.
+const AGENT_STARTS_WITHIN: Duration = Duration::from_secs(90);
 const CHANGE_WITHIN: Duration = Duration::from_secs(15);
 const AGENT_ENDS_WITHIN: Duration = Duration::from_secs(5);
 
