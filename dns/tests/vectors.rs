@@ -61,8 +61,16 @@ fn run<S: Server>(suite: &Suite, how: &str, server: Result<S, String>, wrong: &m
     for case in &suite.cases {
         let problem = match case {
             Case::Names(case) => {
-                let message = wire::query(&case.qname, &case.qtype);
-                compare::problem(case, &server.ask(&message, None, case.client_ip))
+                let mut ask = |query: &[u8]| server.ask(query, None, case.client_ip);
+                let answers = ask(&wire::query(&case.qname, &case.qtype));
+                // Additional records that a small answer has no room for are seen with more room.
+                let small = answers.len() == 1 && case.tc != Some(true);
+                match compare::problem(case, &answers) {
+                    Some(_) if small => {
+                        compare::problem(case, &ask(&wire::roomy_query(&case.qname, &case.qtype)))
+                    }
+                    problem => problem,
+                }
             }
             Case::Wire(case) => {
                 let answers = server.ask(&case.request(), Some(case.is_tcp()), None);

@@ -2,15 +2,14 @@
 //! balancers behind them.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::address_name::{self, Place};
 use super::answer::{Outcome, Request};
 use super::chase::complete;
-use super::lookup::{Found, PortLabels, endpoint, ports};
+use super::lookup::{Found, PortLabels, endpoint, port, protocol};
 use super::scribe::{Owner, Scribe, Yield, pointer, push_pointer};
 use super::service;
-use crate::index::{Addresses, Entry, Index, NamedPort, Outside, Port, Records};
+use crate::index::{Addresses, Entry, Index, Outside, Port, Records};
 use crate::name::{Name, Zone};
 use crate::options::Options;
 use crate::plugin::external::External;
@@ -106,23 +105,9 @@ fn find<'i, 'q>(index: &'i Index, external: &External, zone: &Zone, name: &'q Na
         2 => Found::Service(entry, None),
         3 if inside => endpoint(entry, name.label(0)),
         3 => protocol(entry, name.label(0)),
-        4 => {
-            let labels = PortLabels::of(name.label(0), name.label(1));
-            if ports(entry).any(|port| labels.fit(port)) {
-                Found::Service(entry, Some(labels))
-            } else {
-                Found::Missing
-            }
-        }
+        4 => port(entry, name),
         _ => Found::Missing,
     }
-}
-
-/// `_tcp` is there for the sake of `_http._tcp`.
-fn protocol<'i, 'q>(entry: &'i Arc<Entry>, label: &'q [u8]) -> Found<'i, 'q> {
-    let label = label.strip_prefix(b"_").unwrap_or(label);
-    let some = ports(entry).any(|port| !port.name.is_empty() && port.has_protocol(label));
-    if some { Found::Empty } else { Found::Missing }
 }
 
 /// A name of the zone for those outside.
@@ -157,9 +142,9 @@ impl Part<'_> {
                     scribe.records(addresses.of_kind(scribe.kind), owner, writer)
                 }
             },
-            Found::Endpoint(entry, label) => match scribe.kind {
-                kind::SRV => service::endpoint_srv(scribe, entry, label, owner, writer),
-                _ => service::endpoint_addresses(scribe, entry, label, owner, writer),
+            Found::Endpoint(entry, host) => match scribe.kind {
+                kind::SRV => service::endpoint_srv(scribe, entry, host, owner, writer),
+                _ => service::endpoint_addresses(scribe, entry, host, owner, writer),
             },
             Found::Address(address) => self.pointers(address, writer),
             _ => Yield::NoData,

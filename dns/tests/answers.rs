@@ -1,0 +1,9 @@
+//! What one server block answers, without sockets.
+
+mod answers {
+    pub(crate) mod asked;
+    mod endpoints;
+    mod multicluster;
+    mod plugins;
+    mod zonal;
+}
