@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::block::{Block, Place};
+use crate::forward::Failure;
 use crate::metrics::Metrics;
 use crate::name::Name;
 use crate::wire::query::{Query, Unfit};
@@ -61,6 +62,8 @@ pub struct Reply {
     pub dnssec: bool,
     /// The forwarder that is to be asked for a newer answer than this.
     pub refresh: Option<usize>,
+    /// Why nobody else gave an answer.
+    pub failure: Option<Failure>,
 }
 
 /// Who answered.
@@ -196,6 +199,7 @@ impl Engine {
                     source: Source::Server,
                     dnssec: false,
                     refresh: None,
+                    failure: None,
                 });
             }
             Err(Unfit::Question(query, rcode)) => return self.refuse(&query, context, out, rcode, None),
@@ -296,6 +300,6 @@ impl Reply {
     /// What is to be counted about the answer to a query.
     pub fn of(query: &Query<'_>, rcode: u16, chain: Option<usize>, source: Source) -> Self {
         let dnssec = query.edns.is_some_and(|edns| edns.dnssec);
-        Self { rcode, kind: query.kind, chain, source, dnssec, refresh: None }
+        Self { rcode, kind: query.kind, chain, source, dnssec, refresh: None, failure: None }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::compat;
 use crate::name::Zone;
 use crate::selector::Selector;
 
@@ -33,6 +34,8 @@ pub struct Options {
     pub zonal: bool,
     /// Those of the zones whose Services several clusters share (KEP-1645).
     pub multicluster: Vec<Zone>,
+    /// Which answers are CoreDNS's where ours differ.
+    pub compat: compat::Names,
     /// Whether endpoints that still serve while they end stand in for ready ones, where there is
     /// none of those.
     pub terminating: bool,
@@ -74,6 +77,7 @@ impl Options {
             endpoint_pod_names: false,
             zonal: false,
             multicluster: Vec::new(),
+            compat: compat::Names::default(),
             terminating: false,
             fallthrough: None,
             external_ttl_s: None,

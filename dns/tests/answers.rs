@@ -2,6 +2,7 @@
 
 mod answers {
     pub(crate) mod asked;
+    mod compat;
     mod endpoints;
     mod multicluster;
     mod plugins;

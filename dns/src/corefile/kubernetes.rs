@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::lexer::Line;
 use super::{Error, zones};
+use crate::compat;
 use crate::name::Zone;
 use crate::options::{Options, PodNames, TTL_MAX_S};
 use crate::selector::Selector;
 
-const KNOWN: &str = "endpoint_pod_names, fallthrough, ignore, labels, multicluster, namespace_labels, \
+const KNOWN: &str = "compat, endpoint_pod_names, fallthrough, ignore, labels, multicluster, namespace_labels, \
                      namespaces, noendpoints, pods, terminating_endpoints, ttl and zonal";
 
 /// Reads the plugin; without zones of its own it has those of the block.
@@ -41,6 +42,11 @@ pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
             ("noendpoints", []) => options.endpoints = false,
             ("ignore", [what]) if what == "empty_service" => options.ignore_empty = true,
             ("ignore", _) => return Err(option.error("ignore takes one argument: empty_service")),
+            ("compat", [_, ..]) => {
+                let names = option.arguments();
+                options.compat =
+                    compat::Names::parse(names).map_err(|error| option.error(error.to_string()))?;
+            }
             ("multicluster", _) => options.multicluster = multicluster(option, &options.zones)?,
             ("fallthrough", []) => options.fallthrough = Some(zones::or_root(option, &[])?),
             ("fallthrough", names) => options.fallthrough = Some(zones::parse(option, names)?),

@@ -55,7 +55,7 @@ pub(super) async fn upstream(
             }
             tracing::debug!(name = ?query.name, %failure, "an upstream could not be asked");
             Writer::begin(out, query, transport, form).finish(query, rcode, false);
-            reply(rcode.code())
+            Reply { failure: Some(failure), ..reply(rcode.code()) }
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::asking::{question, records, renew, upstream};
 use super::http::Page;
-use super::report::report;
+use super::report::{Answered, report};
 use crate::block::Place;
 use crate::engine::{Ask, Context, Engine, Reply, Source, Stage, Step};
 use crate::metrics::{Metrics, Sample};
@@ -59,6 +59,7 @@ pub(super) struct Arrival {
 impl Service {
     /// A service with the engine of a configuration.
     pub fn new(engine: Engine) -> Arc<Self> {
+        engine.trace_panics();
         let metrics = Arc::new(Metrics::default());
         let engine = ArcSwap::from_pointee(engine.counted(&metrics));
         let waiting = Arc::new(Semaphore::new(WAITING_MAX));
@@ -79,6 +80,7 @@ impl Service {
 
     /// Puts another engine in force: the next query meets it. Listeners stay as they are.
     pub fn replace(&self, engine: Engine) {
+        engine.trace_panics();
         self.engine.store(Arc::new(engine.counted(&self.metrics)));
     }
 
@@ -177,7 +179,11 @@ impl Service {
         }
         let engine = self.engine();
         if engine.reports(&reply) {
-            report(&engine, &query, &reply, arrival.transport, Some(arrival.peer));
+            let Arrival { transport, peer, .. } = arrival;
+            let (client, took) = (Some(peer), begun.elapsed());
+            let answered =
+                Answered { query: &query, answer: &answer, reply: &reply, transport, client, took };
+            report(&engine, &answered);
         }
         let sample = Sample {
             reply,

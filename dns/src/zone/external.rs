@@ -46,7 +46,7 @@ pub(crate) fn answer(
         writer.add(Section::Answer, push_owner, kind::CNAME, ttl_s, |out| out.extend_from_slice(host));
         return match query.kind {
             kind::CNAME | kind::ANY => Outcome::Answered(Rcode::NoError),
-            _ => complete(query, request.resolved, host, writer),
+            _ => complete(query, request.resolved, host, true, writer),
         };
     }
     match found {

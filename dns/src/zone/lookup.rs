@@ -156,14 +156,15 @@ fn ports(entry: &Entry) -> impl Iterator<Item = &Port> {
 }
 
 fn below_pods(index: &Index, options: &Options, name: &Name<'_>, depth: usize) -> Found<'static, 'static> {
-    if options.pods == PodNames::Disabled || depth > 3 {
+    let passed_over = options.compat.pods && options.pods == PodNames::Insecure;
+    if options.pods == PodNames::Disabled || (depth > 3 && !passed_over) {
         return Found::Missing;
     }
     if depth == 2 {
         return namespace(index, name);
     }
-    let namespace = name.label(1);
-    let address = address_name::dashed(name.label(0)).filter(|address| {
+    let namespace = name.label(depth - 2);
+    let address = address_name::dashed(name.label(depth - 3)).filter(|address| {
         index.has_namespace(namespace)
             && (options.pods == PodNames::Insecure || index.has_pod(namespace, *address))
     });

@@ -47,6 +47,9 @@ pub(crate) struct Config {
     pub(crate) multicluster_zones: Option<Vec<String>>,
     pub(crate) transfer_to: Option<Value>,
     pub(crate) create_before: Option<Value>,
+    /// Answers are to be CoreDNS's own.
+    #[serde(skip)]
+    pub(crate) compat: bool,
 }
 
 /// A zone that is asked after the cluster's.
@@ -197,8 +200,10 @@ impl Config {
         lines.extend(self.zonal.then(|| "zonal".to_owned()));
         lines.extend(self.endpoint_pod_names.then(|| "endpoint_pod_names".to_owned()));
         lines.extend(self.fallthrough.as_ref().map(|zones| format!("fallthrough {}", zones.join(" "))));
+        lines.extend(self.compat.then(|| "compat all".to_owned()));
         lines.extend((!shared.is_empty()).then(|| format!("multicluster {}", shared.join(" "))));
         lines.push("}".to_owned());
+        lines.extend(self.compat.then(|| "compat all".to_owned()));
         if let Some(external) = &self.external {
             lines.push(format!("k8s_external {} {{", external.zones.join(" ")));
             lines.extend(external.apex.as_ref().map(|apex| format!("apex {}", apex.trim_end_matches('.'))));
