@@ -82,6 +82,8 @@ pub struct Block {
     pub files: Vec<Arc<ZoneFile>>,
     /// Who asks is told where from.
     pub whoami: bool,
+    /// Stands for the text it was read from; `None` where there was none.
+    pub digest: Option<u64>,
     /// The files that were read for it: once one has another content, it is to be read anew.
     pub watched: Vec<PathBuf>,
 }
@@ -217,6 +219,7 @@ impl Block {
             external: None,
             files: Vec::new(),
             whoami: false,
+            digest: None,
             watched: Vec::new(),
         }
     }

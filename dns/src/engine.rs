@@ -10,6 +10,7 @@
 //! back with what was found out.
 
 mod chain;
+mod inherit;
 mod plugins;
 mod restore;
 mod transfer;
@@ -165,7 +166,10 @@ impl Engine {
             let server = format!("{}://:{}", chain.block.scheme.as_str(), chain.block.port);
             let zone = chain.block.zones.first().map(ToString::to_string).unwrap_or_default();
             chain.tally = Some(metrics.tally(&server, &zone));
-            chain.cache = chain.cache.take().map(|cache| cache.counted(metrics.cache(&server, &zone)));
+            if let Some(cache) = chain.cache.as_mut().and_then(Arc::get_mut) {
+                cache.count_at(metrics.cache(&server, &zone));
+            }
+            chain.forward.iter_mut().filter_map(Arc::get_mut).for_each(|forward| forward.count_at(metrics));
         }
         self
     }

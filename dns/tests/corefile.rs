@@ -89,8 +89,12 @@ fn errors_name_the_line_and_the_plugin() {
     );
     check("kubernetes 10.0.0.0/8", "line 2: kubernetes: at least one zone must not be a reverse zone");
     check(
-        "forward . https://192.0.2.1",
-        "line 2: forward: \"https://192.0.2.1\": upstreams are asked in plain DNS, or over TLS (tls://)",
+        "forward . grpc://192.0.2.1",
+        "line 2: forward: \"grpc://192.0.2.1\": upstreams are asked over dns://, tls://, https:// or quic://",
+    );
+    check(
+        "forward . https://dns.example/dns-query",
+        "line 2: forward: \"https://dns.example/dns-query\": \"dns.example\" is not an address",
     );
     check(
         "forward . 192.0.2.1 {\n failover MAYBE\n}",

@@ -49,6 +49,7 @@ pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
             plugin(block, line, dir)?;
             block.watched.extend(names::watched(line, dir));
         }
+        block.digest = Some(raw.digest());
         finish(block, raw)?;
     }
     Ok(blocks)

@@ -49,7 +49,14 @@ pub(super) async fn upstream(
             reply(answer.write(query, transport, form, age, out))
         }
         Err(failure) => {
-            let rcode = if failure == Failure::Crowded { Rcode::Refused } else { Rcode::ServFail };
+            let rcode = match failure {
+                Failure::Crowded => Rcode::Refused,
+                Failure::Question => Rcode::FormErr,
+                Failure::Down | Failure::Unreachable => Rcode::ServFail,
+            };
+            if let (Failure::Question, Some(cache)) = (failure, &chain.cache) {
+                cache.note_drop();
+            }
             if failure == Failure::Crowded {
                 metrics.crowded.fetch_add(1, Ordering::Relaxed);
             }

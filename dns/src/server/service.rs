@@ -78,10 +78,12 @@ impl Service {
         self.engine.load()
     }
 
-    /// Puts another engine in force: the next query meets it. Listeners stay as they are.
+    /// Puts another engine in force: the next query meets it. Listeners stay as they are, and so does
+    /// what blocks have learned that did not change.
     pub fn replace(&self, engine: Engine) {
         engine.trace_panics();
-        self.engine.store(Arc::new(engine.counted(&self.metrics)));
+        let engine = engine.counted(&self.metrics).inherit(&self.engine());
+        self.engine.store(Arc::new(engine));
     }
 
     /// What is counted.
@@ -104,12 +106,14 @@ impl Service {
         known.any(|kubernetes| !kubernetes.index().synced).then(|| "kubernetes".to_owned())
     }
 
-    pub(super) fn metrics_text(&self) -> Result<String, fmt::Error> {
+    /// What is counted, in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Never, as long as a `String` can grow.
+    pub fn metrics_text(&self) -> Result<String, fmt::Error> {
         let engine = self.engine();
-        let caches = engine.chains().iter().filter_map(|chain| Some(chain.cache.as_ref()?.sizes()));
-        let (success, denial) = caches.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
-        self.metrics.cache_entries[0].store(success as u64, Ordering::Relaxed);
-        self.metrics.cache_entries[1].store(denial as u64, Ordering::Relaxed);
+        self.metrics.forget_sizes();
+        engine.chains().iter().filter_map(|chain| chain.cache.as_ref()).for_each(|cache| cache.tell_sizes());
         self.metrics.text()
     }
 
