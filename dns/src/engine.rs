@@ -23,8 +23,10 @@ use std::time::Instant;
 
 use crate::block::{Block, Place};
 use crate::forward::Failure;
+use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::name::Name;
+use crate::options::Options;
 use crate::wire::query::{Query, Unfit};
 use crate::wire::writer::{Form, Transport, Writer, header_only};
 use crate::wire::{Rcode, kind};
@@ -266,17 +268,31 @@ impl Engine {
         context: Context<'_>,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
+        self.ask_index(number, query, context, out, Source::Kubernetes, |index, options, request, writer| {
+            zone::answer(index, options, query, request, writer)
+        })
+    }
+
+    /// Answers from what is known of the cluster.
+    fn ask_index(
+        &self,
+        number: usize,
+        query: &Query<'_>,
+        context: Context<'_>,
+        out: &mut Vec<u8>,
+        source: Source,
+        answer: impl FnOnce(&Index, &Options, Request<'_>, &mut Writer<'_>) -> Outcome,
+    ) -> Option<Step> {
         let chain = &self.chains[number];
         let kubernetes = chain.kubernetes.as_ref()?;
         let turn = if chain.block.loadbalance { context.turn } else { 0 };
-        let form = chain.block.form();
-        let mut writer = Writer::begin(out, query, context.transport, form);
+        let mut writer = Writer::begin(out, query, context.transport, chain.block.form());
         let index = kubernetes.index.load();
         let request = Request { turn, resolved: context.resolved };
-        match zone::answer(&index, &kubernetes.options, query, request, &mut writer) {
+        match answer(&index, &kubernetes.options, request, &mut writer) {
             Outcome::Answered(rcode) => {
                 writer.finish(query, rcode, true);
-                Some(Step::Reply(Reply::of(query, rcode.code(), Some(number), Source::Kubernetes)))
+                Some(Step::Reply(Reply::of(query, rcode.code(), Some(number), source)))
             }
             Outcome::Foreign(target) => Some(Step::Ask(Ask::Own(target))),
             Outcome::Next => None,

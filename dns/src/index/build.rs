@@ -59,7 +59,7 @@ impl Builder {
                     None
                 }
             };
-            index.put(&name, entry, &mut change);
+            index.put(&name, entry.as_ref(), &mut change);
         }
         let shared = self.update_imports(&snapshot, &mut index, &mut unnamed);
         if !change.slots.is_empty() {
@@ -157,10 +157,10 @@ struct Change {
 
 impl Index {
     /// Puts the entry of a Service in force, or removes it.
-    fn put(&mut self, name: &ServiceName, entry: Option<Arc<Entry>>, change: &mut Change) {
-        if let Some(slot) = self.services.put(name, entry.clone()) {
+    fn put(&mut self, name: &ServiceName, entry: Option<&Arc<Entry>>, change: &mut Change) {
+        if let Some(slot) = self.services.put(name, entry.cloned()) {
             change.slots.push(slot);
-            if let Some(entry) = &entry {
+            if let Some(entry) = entry {
                 change.owners.extend(owners(entry, slot));
                 change.outside.extend(outside(entry, slot));
             }

@@ -27,8 +27,8 @@ pub(super) struct Answered<'a> {
 impl Engine {
     /// Whether a line may have to be written about an answer.
     pub(super) fn reports(&self, reply: &Reply) -> bool {
-        let failed = reply.rcode == Rcode::ServFail.code();
-        self.block_of(reply).is_some_and(|block| !block.log.is_empty() || (block.errors.is_some() && failed))
+        let block = self.block_of(reply);
+        block.is_some_and(|block| !block.log.is_empty() || (block.errors.is_some() && reply.has_failed()))
     }
 
     /// Has panics told with where they came from, where `errors` asks for that.
@@ -49,13 +49,19 @@ impl Engine {
     }
 }
 
+impl Reply {
+    fn has_failed(&self) -> bool {
+        self.rcode == Rcode::ServFail.code() || self.failure.is_some()
+    }
+}
+
 /// Writes the lines.
 pub(super) fn report(engine: &Engine, answered: &Answered<'_>) {
     let (Ok(query), Some(block)) = (Query::read(answered.query), engine.block_of(answered.reply)) else {
         return;
     };
     let rcode = answered.reply.rcode;
-    if let Some(errors) = block.errors.as_ref().filter(|_| rcode == Rcode::ServFail.code()) {
+    if let Some(errors) = block.errors.as_ref().filter(|_| answered.reply.has_failed()) {
         let reason = reason(answered.reply);
         fail(errors, &format!("{rcode} {:?} {}: {reason}", query.name, kind::text(query.kind)));
     }

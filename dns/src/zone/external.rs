@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::address_name::{self, Place};
 use super::answer::{Outcome, Request};
+use super::apex::soa_numbers;
 use super::chase::complete;
 use super::lookup::{Found, PortLabels, endpoint, port, protocol};
 use super::scribe::{Owner, Scribe, Yield, pointer, push_pointer};
@@ -17,10 +18,6 @@ use crate::plugin::hosts::falls_through;
 use crate::wire::query::Query;
 use crate::wire::writer::{Section, Writer};
 use crate::wire::{QUESTION_NAME, Rcode, kind};
-
-const REFRESH_S: u32 = 7200;
-const RETRY_S: u32 = 1800;
-const EXPIRE_S: u32 = 86_400;
 
 /// Writes the answer to a query of class IN.
 pub(crate) fn answer(
@@ -176,7 +173,7 @@ impl Part<'_> {
         writer.add(section, push_zone, kind::SOA, ttl_s, |out| {
             self.push_below_apex(b"\x03ns1", out);
             self.push_below_apex(b"\x0ahostmaster", out);
-            for number in [self.scribe.index.serial, REFRESH_S, RETRY_S, EXPIRE_S, ttl_s] {
+            for number in soa_numbers(self.scribe.index, ttl_s) {
                 out.extend_from_slice(&number.to_be_bytes());
             }
         });

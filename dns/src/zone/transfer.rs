@@ -61,7 +61,7 @@ impl List<'_> {
 
     fn soa(&mut self, index: &Index) {
         let mut data = [b"\x02ns\x03dns", self.zone, b"\x0ahostmaster", self.zone].concat();
-        for number in super::apex::soa_numbers(index, self.options) {
+        for number in super::apex::soa_numbers(index, self.options.ttl_s) {
             data.extend_from_slice(&number.to_be_bytes());
         }
         self.push(b"", kind::SOA, super::apex::soa_ttl_s(self.options), &data);
