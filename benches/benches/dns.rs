@@ -112,6 +112,7 @@ fn add(snapshot: &mut Snapshot, service: Service, first: u32, endpoints: u32) {
         ports: vec![EndpointPort { name: "http".into(), protocol: Protocol::Tcp, port: 8080 }],
         endpoints: (first..first + endpoints).map(endpoint).collect(),
         headless: false,
+        cluster: None,
     };
     snapshot.slices.entry(name.clone()).or_default().insert(Arc::new(slice));
     snapshot.services.insert(name, Arc::new(service));

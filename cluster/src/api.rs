@@ -14,6 +14,7 @@ mod nullable;
 mod pod;
 mod service;
 mod service_cidr;
+mod service_import;
 
 pub use endpoint_slice::{
     Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForName, ObjectReference,
@@ -28,6 +29,7 @@ pub use service::{
     ServiceStatus, SessionAffinityConfig,
 };
 pub use service_cidr::{ServiceCidr, ServiceCidrSpec};
+pub use service_import::{ImportedPort, ServiceImport, ServiceImportSpec};
 
 /// An object of a kind that is read.
 pub trait Object {
@@ -45,4 +47,4 @@ macro_rules! objects {
     };
 }
 
-objects! { EndpointSlice Endpoints Namespace Node Pod Service ServiceCidr }
+objects! { EndpointSlice Endpoints Namespace Node Pod Service ServiceCidr ServiceImport }

@@ -14,10 +14,11 @@ mod pod;
 mod service;
 mod service_address;
 mod service_cidr;
+mod service_import;
 mod service_port;
 mod subject;
 
-pub use endpoint_slice::endpoint_slice;
+pub use endpoint_slice::{endpoint_slice, imported_slice};
 pub use endpoints::endpoints;
 pub use namespace::namespace;
 pub use node::node;
@@ -25,9 +26,14 @@ pub use pod::pod;
 pub use service::service;
 pub(crate) use service_address::{NO_CLUSTER_IP, cluster_ip_texts};
 pub use service_cidr::service_cidr;
+pub use service_import::service_import;
 
 /// The label that ties a slice to its Service.
 pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// The label that ties a slice to a ServiceImport (KEP-1645).
+pub(crate) const IMPORT_NAME_LABEL: &str = "multicluster.kubernetes.io/service-name";
+/// The label of such a slice that names the cluster where its endpoints are (KEP-1645).
+pub(crate) const SOURCE_CLUSTER_LABEL: &str = "multicluster.kubernetes.io/source-cluster";
 /// The label of slices, and of Endpoints, that proxies leave alone.
 pub(crate) const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 /// The label of nodes that names their zone.

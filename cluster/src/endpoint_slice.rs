@@ -22,6 +22,8 @@ pub struct EndpointSlice {
     pub endpoints: Vec<Endpoint>,
     /// The label `service.kubernetes.io/headless` is present: not for proxies.
     pub headless: bool,
+    /// The cluster that it was imported from; `None` for a Service's own.
+    pub cluster: Option<Arc<str>>,
 }
 
 /// `addressType` of a slice.

@@ -30,6 +30,7 @@ mod name;
 mod node;
 mod pool;
 mod service;
+mod service_import;
 mod slice_index;
 mod slices;
 mod snapshot;
@@ -44,6 +45,7 @@ pub use service::{
     Ingress, Protocol, Service, ServicePort, ServiceType, SessionAffinity, TargetPort, TrafficDistribution,
     TrafficPolicy,
 };
+pub use service_import::ServiceImport;
 pub use slice_index::SliceIndex;
 pub use slices::Slices;
 pub use snapshot::{FactMap, Snapshot};

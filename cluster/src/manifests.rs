@@ -58,7 +58,7 @@ pub enum Error {
     /// Its files hold no object that Seaway reads. Nothing tells this from a folder that is not
     /// ready yet, and acting on it would remove every Service.
     #[error(
-        "the manifest folder {} holds no Service, EndpointSlice, Endpoints, Pod, Node or Namespace{}",
+        "the manifest folder {} holds no Service, EndpointSlice, Endpoints, Pod, Node, Namespace or ServiceImport{}",
         dir.display(),
         first(warnings)
     )]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 
-use crate::{EndpointSlice, Namespace, Node, ObjectName, Pod, Service, ServiceCidr, ServiceName, Slices};
+use crate::{
+    EndpointSlice, Namespace, Node, ObjectName, Pod, Service, ServiceCidr, ServiceImport, ServiceName, Slices,
+};
 
 /// A map of facts. A clone shares all of its nodes with the original, and a change copies only the
 /// few on the way to it: keeping a snapshot of ten thousand Services, changing one of them, and
@@ -28,6 +30,10 @@ pub struct Snapshot {
     pub namespaces: FactMap<Arc<str>, Arc<Namespace>>,
     /// ServiceCIDRs by name.
     pub service_cidrs: FactMap<Arc<str>, Arc<ServiceCidr>>,
+    /// ServiceImports by name.
+    pub imports: FactMap<ServiceName, Arc<ServiceImport>>,
+    /// Slices by the ServiceImport they belong to, then by their own name.
+    pub imported: FactMap<ServiceName, Slices>,
 }
 
 impl Snapshot {
@@ -46,6 +52,8 @@ impl Snapshot {
             && self.pods.is_empty()
             && self.namespaces.is_empty()
             && self.service_cidrs.is_empty()
+            && self.imports.is_empty()
+            && self.imported.is_empty()
     }
 
     /// Services that are not what they were `before`, and those whose slices are not. Where both
@@ -56,6 +64,13 @@ impl Snapshot {
         services.chain(slices).collect()
     }
 
+    /// The same of ServiceImports.
+    pub fn changed_imports<'a>(&'a self, before: &'a Self) -> BTreeSet<&'a ServiceName> {
+        let imports = before.imports.diff(&self.imports).map(|item| key_of(&item));
+        let slices = before.imported.diff(&self.imported).map(|item| key_of(&item));
+        imports.chain(slices).collect()
+    }
+
     /// Takes the `Arc` of every object that `previous` holds in an equal form, so that
     /// `Arc::ptr_eq` between the two snapshots means "did not change".
     pub fn share_with(&mut self, previous: &Self) {
@@ -64,13 +79,16 @@ impl Snapshot {
         share(&mut self.pods, &previous.pods, |now, _| now.clone());
         share(&mut self.namespaces, &previous.namespaces, |now, _| now.clone());
         share(&mut self.service_cidrs, &previous.service_cidrs, |now, _| now.clone());
+        share(&mut self.imports, &previous.imports, |now, _| now.clone());
         share(&mut self.slices, &previous.slices, Slices::shared_with);
+        share(&mut self.imported, &previous.imported, Slices::shared_with);
     }
 
     /// Adds the Namespaces that must exist since objects are in them, and `default`, which every
     /// cluster has. A folder of manifests seldom spells them out.
     pub fn imply_namespaces(&mut self) {
         let services = self.services.keys().chain(self.slices.keys());
+        let services = services.chain(self.imports.keys()).chain(self.imported.keys());
         let used = services.chain(self.pods.keys()).map(|name| Arc::clone(&name.namespace));
         let names: Vec<Arc<str>> = used.chain([Arc::from("default")]).collect();
         for name in names {

@@ -33,6 +33,8 @@ pub struct Wants {
     pub namespaces: bool,
     /// ServiceCIDRs, where the cluster has them (Kubernetes 1.33).
     pub service_cidrs: bool,
+    /// ServiceImports and their slices, where the cluster has them.
+    pub imports: bool,
 }
 
 /// How many objects of a kind are wanted.
@@ -67,13 +69,21 @@ impl Wants {
             pods: Scope::Node(node),
             namespaces: false,
             service_cidrs: true,
+            imports: false,
         }
     }
 
-    /// What a DNS server reads; it needs Pods and Nodes for some of its options only.
+    /// What a DNS server reads; it needs Pods, Nodes and ServiceImports for some of its options only.
     pub fn names(pods: bool, nodes: bool) -> Self {
         let all = |wanted: bool| if wanted { Scope::All } else { Scope::None };
-        Self { headless: true, nodes: all(nodes), pods: all(pods), namespaces: true, service_cidrs: false }
+        Self {
+            headless: true,
+            nodes: all(nodes),
+            pods: all(pods),
+            namespaces: true,
+            service_cidrs: false,
+            imports: false,
+        }
     }
 }
 

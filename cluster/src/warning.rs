@@ -57,6 +57,8 @@ pub enum Kind {
     Endpoints,
     /// `networking.k8s.io/v1` ServiceCIDR.
     ServiceCidr,
+    /// `multicluster.x-k8s.io/v1alpha1` ServiceImport.
+    ServiceImport,
 }
 
 impl Warning {
@@ -90,6 +92,7 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Endpoints => "Endpoints",
             Self::ServiceCidr => "ServiceCIDR",
+            Self::ServiceImport => "ServiceImport",
         }
     }
 }

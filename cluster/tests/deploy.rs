@@ -51,7 +51,10 @@ fn check_objects(documents: &[Value]) {
         assert_eq!(rule["verbs"], serde_json::json!(["get", "list", "watch"]));
         rights.extend(rule["resources"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()));
     }
-    assert_eq!(rights, BTreeSet::from(["endpointslices", "nodes", "pods", "servicecidrs", "services"]));
+    assert_eq!(
+        rights,
+        BTreeSet::from(["endpointslices", "nodes", "pods", "servicecidrs", "serviceimports", "services"])
+    );
     let pod = &of("DaemonSet")["spec"]["template"]["spec"];
     let security = &pod["containers"][0]["securityContext"];
     assert_eq!(security["capabilities"]["add"], serde_json::json!(["BPF", "NET_ADMIN", "PERFMON"]));

@@ -233,7 +233,8 @@ impl<M: Maps> Sync<M> {
 
 /// An empty source is one that is not ready, or is broken: it deletes nothing.
 fn says_nothing(snapshot: &Snapshot) -> bool {
-    let Snapshot { services, slices, nodes, pods, namespaces: _, service_cidrs: _ } = snapshot;
+    let Snapshot { services, slices, nodes, pods, namespaces: _, service_cidrs: _, imports: _, imported: _ } =
+        snapshot;
     services.is_empty() && slices.is_empty() && nodes.is_empty() && pods.is_empty()
 }
 

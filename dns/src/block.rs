@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::CacheOptions;
+use crate::compat;
 use crate::forward::ForwardOptions;
 use crate::name::Zone;
 use crate::options::Options;
 use crate::plugin::acl::Acl;
 use crate::plugin::autopath::Autopath;
+use crate::plugin::errors::Errors;
 use crate::plugin::external::External;
 use crate::plugin::hosts::Hosts;
+use crate::plugin::log::Log;
 use crate::plugin::rewrite::Rule;
 use crate::plugin::template::Template;
 use crate::plugin::transfer::Transfer;
@@ -34,9 +37,9 @@ pub struct Block {
     /// The addresses it listens on; empty means all.
     pub bind: Vec<IpAddr>,
     /// Failed queries are logged.
-    pub errors: bool,
-    /// Every query is logged.
-    pub log: bool,
+    pub errors: Option<Errors>,
+    /// Queries that are logged; the first that is for a name counts.
+    pub log: Vec<Log>,
     /// Where liveness is told, and how long the server goes on after it was asked to stop.
     pub health: Option<Health>,
     /// Where readiness is told.
@@ -65,6 +68,8 @@ pub struct Block {
     pub autopath: Option<Autopath>,
     /// Answers hold nothing but what was asked for.
     pub minimal: bool,
+    /// Which parts of its messages are CoreDNS's where ours differ.
+    pub compat: compat::Messages,
     /// Answers made from names.
     pub template: Vec<Template>,
     /// Who may have whole zones.
@@ -77,6 +82,8 @@ pub struct Block {
     pub files: Vec<Arc<ZoneFile>>,
     /// Who asks is told where from.
     pub whoami: bool,
+    /// Stands for the text it was read from; `None` where there was none.
+    pub digest: Option<u64>,
     /// The files that were read for it: once one has another content, it is to be read anew.
     pub watched: Vec<PathBuf>,
 }
@@ -176,7 +183,7 @@ impl Block {
 
     /// The form that it gives its answers.
     pub fn form(&self) -> Form {
-        Form { cap: self.bufsize, minimal: self.minimal }
+        Form { cap: self.bufsize, minimal: self.minimal, compat: self.compat }
     }
 
     /// A block without plugins.
@@ -188,8 +195,8 @@ impl Block {
             port,
             tls: None,
             bind: Vec::new(),
-            errors: false,
-            log: false,
+            errors: None,
+            log: Vec::new(),
             health: None,
             ready: None,
             prometheus: None,
@@ -205,12 +212,14 @@ impl Block {
             rewrite: Vec::new(),
             autopath: None,
             minimal: false,
+            compat: compat::Messages::default(),
             template: Vec::new(),
             transfer: Vec::new(),
             hosts: None,
             external: None,
             files: Vec::new(),
             whoami: false,
+            digest: None,
             watched: Vec::new(),
         }
     }

@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tally::add;
 
 use kept::Kept;
@@ -55,9 +56,22 @@ impl Cache {
         Self { options, hasher: hashbrown::DefaultHashBuilder::default(), shards, tally: Arc::default() }
     }
 
-    /// The same, counting where others count as well.
-    pub(crate) fn counted(self, tally: Arc<CacheTally>) -> Self {
-        Self { tally, ..self }
+    /// From now on it counts where others count as well.
+    pub(crate) fn count_at(&mut self, tally: Arc<CacheTally>) {
+        self.tally = tally;
+    }
+
+    /// Counts how many answers are kept.
+    pub(crate) fn tell_sizes(&self) {
+        let (success, denial) = self.sizes();
+        for (count, size) in self.tally.entries.iter().zip([success, denial]) {
+            count.fetch_add(size as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an answer that cannot be kept since it is to another question.
+    pub(crate) fn note_drop(&self) {
+        add(&self.tally.drops);
     }
 
     /// How it is run.

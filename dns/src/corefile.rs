@@ -9,6 +9,7 @@ mod duration;
 mod forward;
 mod kubernetes;
 mod lexer;
+mod log;
 mod names;
 mod rcode;
 mod rewrite;

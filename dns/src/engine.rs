@@ -10,6 +10,7 @@
 //! back with what was found out.
 
 mod chain;
+mod inherit;
 mod plugins;
 mod restore;
 mod transfer;
@@ -21,8 +22,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::block::{Block, Place};
+use crate::forward::Failure;
+use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::name::Name;
+use crate::options::Options;
 use crate::wire::query::{Query, Unfit};
 use crate::wire::writer::{Form, Transport, Writer, header_only};
 use crate::wire::{Rcode, kind};
@@ -61,6 +65,8 @@ pub struct Reply {
     pub dnssec: bool,
     /// The forwarder that is to be asked for a newer answer than this.
     pub refresh: Option<usize>,
+    /// Why nobody else gave an answer.
+    pub failure: Option<Failure>,
 }
 
 /// Who answered.
@@ -162,7 +168,10 @@ impl Engine {
             let server = format!("{}://:{}", chain.block.scheme.as_str(), chain.block.port);
             let zone = chain.block.zones.first().map(ToString::to_string).unwrap_or_default();
             chain.tally = Some(metrics.tally(&server, &zone));
-            chain.cache = chain.cache.take().map(|cache| cache.counted(metrics.cache(&server, &zone)));
+            if let Some(cache) = chain.cache.as_mut().and_then(Arc::get_mut) {
+                cache.count_at(metrics.cache(&server, &zone));
+            }
+            chain.forward.iter_mut().filter_map(Arc::get_mut).for_each(|forward| forward.count_at(metrics));
         }
         self
     }
@@ -196,6 +205,7 @@ impl Engine {
                     source: Source::Server,
                     dnssec: false,
                     refresh: None,
+                    failure: None,
                 });
             }
             Err(Unfit::Question(query, rcode)) => return self.refuse(&query, context, out, rcode, None),
@@ -258,17 +268,31 @@ impl Engine {
         context: Context<'_>,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
+        self.ask_index(number, query, context, out, Source::Kubernetes, |index, options, request, writer| {
+            zone::answer(index, options, query, request, writer)
+        })
+    }
+
+    /// Answers from what is known of the cluster.
+    fn ask_index(
+        &self,
+        number: usize,
+        query: &Query<'_>,
+        context: Context<'_>,
+        out: &mut Vec<u8>,
+        source: Source,
+        answer: impl FnOnce(&Index, &Options, Request<'_>, &mut Writer<'_>) -> Outcome,
+    ) -> Option<Step> {
         let chain = &self.chains[number];
         let kubernetes = chain.kubernetes.as_ref()?;
         let turn = if chain.block.loadbalance { context.turn } else { 0 };
-        let form = chain.block.form();
-        let mut writer = Writer::begin(out, query, context.transport, form);
+        let mut writer = Writer::begin(out, query, context.transport, chain.block.form());
         let index = kubernetes.index.load();
         let request = Request { turn, resolved: context.resolved };
-        match zone::answer(&index, &kubernetes.options, query, request, &mut writer) {
+        match answer(&index, &kubernetes.options, request, &mut writer) {
             Outcome::Answered(rcode) => {
                 writer.finish(query, rcode, true);
-                Some(Step::Reply(Reply::of(query, rcode.code(), Some(number), Source::Kubernetes)))
+                Some(Step::Reply(Reply::of(query, rcode.code(), Some(number), source)))
             }
             Outcome::Foreign(target) => Some(Step::Ask(Ask::Own(target))),
             Outcome::Next => None,
@@ -296,6 +320,6 @@ impl Reply {
     /// What is to be counted about the answer to a query.
     pub fn of(query: &Query<'_>, rcode: u16, chain: Option<usize>, source: Source) -> Self {
         let dnssec = query.edns.is_some_and(|edns| edns.dnssec);
-        Self { rcode, kind: query.kind, chain, source, dnssec, refresh: None }
+        Self { rcode, kind: query.kind, chain, source, dnssec, refresh: None, failure: None }
     }
 }

@@ -87,6 +87,9 @@ impl Engine {
             origin.plugin = format!("kubernetes, zone {zone}");
             let found = zone::find(&index, &kubernetes.options, zone, &query.name);
             (origin.meaning, origin.objects) = describe(&index, &kubernetes.options, found, &query.name);
+            if kubernetes.options.is_shared(zone) && matches!(found, Found::Missing) && index.synced {
+                origin.objects = vec!["names of this zone come from ServiceImports".to_owned()];
+            }
         }
         if let Some(forward) = chain.forward.iter().find(|forward| forward.takes(&query.name))
             && reply.source == Source::Forward
@@ -132,8 +135,8 @@ fn describe(
         Found::Service(entry, None) => (words("a Service"), vec![service(entry)]),
         Found::Service(entry, Some(_)) => (words("a port of a Service"), vec![service(entry)]),
         Found::Alias(entry) => (words("a Service that is another name"), vec![service(entry)]),
-        Found::Endpoint(entry, label) => {
-            let members = entry.members.named(label).map(|member| format!("endpoint {}", member.address));
+        Found::Endpoint(entry, host) => {
+            let members = entry.members.named(host).map(|member| format!("endpoint {}", member.address));
             (words("endpoints of a Service by name"), [service(entry)].into_iter().chain(members).collect())
         }
         Found::Zonal(entry, _) => (words("endpoints of a Service by zone"), vec![service(entry)]),

@@ -5,6 +5,7 @@
 //! and meanwhile comes last.
 
 mod connection;
+mod encrypted;
 mod exchange;
 mod options;
 mod upstream;
@@ -13,14 +14,15 @@ pub use options::{ForwardOptions, IDLE_MAX, Policy, Probe, Target};
 pub use upstream::Upstream;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::metrics::Metrics;
 use crate::name::Name;
-use crate::wire::relay::Relayed;
+use crate::wire::relay::{Mismatch, Relayed};
 use crate::wire::writer::Transport;
 
 /// The most upstreams of one forwarder.
@@ -36,6 +38,8 @@ pub struct Forward {
     upstreams: Vec<Arc<Upstream>>,
     turn: AtomicUsize,
     running: AtomicUsize,
+    /// Queries that found all upstreams down.
+    broken: Arc<AtomicU64>,
 }
 
 /// Why there is no answer.
@@ -44,6 +48,9 @@ pub enum Failure {
     /// Too many queries wait already.
     #[error("more queries wait for upstreams than max_concurrent allows")]
     Crowded,
+    /// An upstream answered another question.
+    #[error("the upstream's answer is to another question")]
+    Question,
     /// No upstream answered in time.
     #[error("no upstream gave an answer in time")]
     Unreachable,
@@ -62,6 +69,15 @@ impl Forward {
             upstreams,
             turn: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
+            broken: Arc::default(),
+        }
+    }
+
+    /// From now on it counts where others count as well.
+    pub(crate) fn count_at(&mut self, metrics: &Metrics) {
+        self.broken = Arc::clone(&metrics.broken);
+        for upstream in self.upstreams.iter_mut().filter_map(Arc::get_mut) {
+            upstream.tally = metrics.proxy(upstream.target.address);
         }
     }
 
@@ -90,29 +106,31 @@ impl Forward {
         let transport = if stream { Transport::Tcp } else { Transport::Udp };
         let deadline = Instant::now() + DEADLINE;
         let mut attempts = JoinSet::new();
-        let mut refused = None;
+        let (mut refused, mut last) = (None, Failure::Unreachable);
         for upstream in order {
             let patience = upstream.patience();
             attempts.spawn(attempt(upstream, message.to_vec(), transport, Arc::clone(&self.options)));
             let patience = patience.min(self.options.read_timeout);
-            if let Ok(Some(Ok(Some(answer)))) = timeout(patience, attempts.join_next()).await {
-                if !self.options.failover.contains(&answer.rcode()) {
+            match timeout(patience, attempts.join_next()).await {
+                Ok(Some(Ok(Ok(answer)))) if !self.options.failover.contains(&answer.rcode()) => {
                     return Ok(answer);
                 }
-                refused = Some(answer);
+                Ok(Some(Ok(Ok(answer)))) => refused = Some(answer),
+                Ok(Some(Ok(Err(failure)))) => last = failure,
+                _ => {}
             }
             // It failed, or it is slow: the next one is asked.
         }
         while let Ok(Some(done)) = timeout_at(deadline, attempts.join_next()).await {
-            if let Ok(Some(answer)) = done {
-                if !self.options.failover.contains(&answer.rcode()) {
-                    return Ok(answer);
-                }
-                refused = Some(answer);
+            match done {
+                Ok(Ok(answer)) if !self.options.failover.contains(&answer.rcode()) => return Ok(answer),
+                Ok(Ok(answer)) => refused = Some(answer),
+                Ok(Err(failure)) => last = failure,
+                Err(_) => {}
             }
         }
         // Nobody gave a better answer than one with a code of `failover`.
-        refused.ok_or(Failure::Unreachable)
+        refused.ok_or(last)
     }
 
     /// The upstreams in the order of the policy, those that are down last.
@@ -127,6 +145,9 @@ impl Forward {
         let mut order: Vec<_> = after.iter().chain(before).cloned().collect();
         order.sort_by_key(|upstream| upstream.is_down(self.options.fails_max));
         let all_down = order.first().is_none_or(|upstream| upstream.is_down(self.options.fails_max));
+        if all_down {
+            self.broken.fetch_add(1, Ordering::Relaxed);
+        }
         if all_down && self.options.failfast { Err(Failure::Down) } else { Ok(order) }
     }
 }
@@ -136,21 +157,30 @@ async fn attempt(
     message: Vec<u8>,
     transport: Transport,
     options: Arc<ForwardOptions>,
-) -> Option<Relayed> {
+) -> Result<Relayed, Failure> {
     let begun = Instant::now();
     let exchanged =
         timeout(options.read_timeout, exchange::ask(&upstream, &message, transport, &options)).await;
+    if let Ok(Err(error)) = &exchanged
+        && error.get_ref().and_then(|error| error.downcast_ref()) == Some(&Mismatch::Question)
+    {
+        // It is there, but what it says is of no use, and asking again would not change that.
+        return Err(Failure::Question);
+    }
     if let Ok(Ok(answer)) = exchanged {
-        upstream.answered(begun.elapsed());
+        upstream.answered(answer.rcode(), begun.elapsed());
         // With `prefer_udp`, what does not fit is asked for again.
         if answer.is_truncated() && options.prefer_udp && transport == Transport::Udp {
             let again = exchange::ask(&upstream, &message, Transport::Tcp, &options);
-            return timeout(options.read_timeout, again).await.ok()?.ok().or(Some(answer));
+            return match timeout(options.read_timeout, again).await {
+                Ok(Ok(whole)) => Ok(whole),
+                _ => Ok(answer),
+            };
         }
-        return Some(answer);
+        return Ok(answer);
     }
     upstream.failed(&options);
-    None
+    Err(Failure::Unreachable)
 }
 
 struct Running<'f>(&'f AtomicUsize);

@@ -5,6 +5,7 @@
 //! the endpoint, and what did not change is shared with the index before.
 
 mod build;
+mod entries;
 mod entry;
 mod members;
 mod records;
@@ -12,15 +13,15 @@ mod reverse;
 
 pub use build::Builder;
 pub use entry::{Entry, NamedPort, Outside, Port};
-pub use members::{Label, Member, Members};
+pub use members::{Label, Member, MemberName, Members};
 pub use records::{Addresses, Records};
 pub use reverse::Reverse;
 
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
+use entries::Entries;
+use hashbrown::{DefaultHashBuilder, HashSet};
 
 /// One state of the cluster, ready to be asked.
 #[derive(Clone, Debug, Default)]
@@ -29,9 +30,8 @@ pub struct Index {
     pub serial: u32,
     /// Whether the source of facts has been read completely once.
     pub synced: bool,
-    slots: HashTable<u32>,
-    entries: Vec<Option<Arc<Entry>>>,
-    free: Vec<u32>,
+    services: Entries,
+    imports: Entries,
     namespaces: Arc<HashSet<Box<[u8]>>>,
     reverse: Arc<Reverse>,
     outside: Arc<Reverse>,
@@ -66,10 +66,12 @@ static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::
 impl Index {
     /// The Service of a key: its name and namespace as labels in lower case.
     pub fn service(&self, key: &[u8]) -> Option<&Arc<Entry>> {
-        let slot = self.slots.find(HASHER.hash_one(key), |slot| {
-            self.entry(*slot).is_some_and(|entry| entry.key().eq_ignore_ascii_case(key))
-        })?;
-        self.entry(*slot).filter(|entry| entry.visible)
+        self.services.get(key).filter(|entry| entry.visible)
+    }
+
+    /// The Service of a key that several clusters share.
+    pub fn import(&self, key: &[u8]) -> Option<&Arc<Entry>> {
+        self.imports.get(key).filter(|entry| entry.visible)
     }
 
     /// Whether a namespace of that name, in lower case, exists and may be asked for.
@@ -79,7 +81,12 @@ impl Index {
 
     /// The Services, in no order, that may be asked for.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.iter().flatten().filter(|entry| entry.visible)
+        self.services.iter().filter(|entry| entry.visible)
+    }
+
+    /// The Services, in no order, that several clusters share and that may be asked for.
+    pub fn imports(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.imports.iter().filter(|entry| entry.visible)
     }
 
     /// Who has an address: each Service, with the endpoint where it is not the Service's own.
@@ -131,6 +138,6 @@ impl Index {
     }
 
     fn entry(&self, slot: u32) -> Option<&Arc<Entry>> {
-        self.entries.get(slot as usize)?.as_ref()
+        self.services.at(slot)
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod block;
 pub mod cache;
+pub mod compat;
 pub mod corefile;
 pub mod engine;
 pub mod explain;

@@ -3,10 +3,15 @@
 //! Queries are counted in plain atomics, one stripe for each thread that answers, and become
 //! labelled metrics only when somebody reads them.
 
+mod proxy;
 mod reader;
+
+pub use proxy::ProxyTally;
+pub(crate) use proxy::Way;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -96,8 +101,10 @@ pub struct Metrics {
     caches: Mutex<BTreeMap<(String, String), Arc<CacheTally>>>,
     /// Answers over HTTPS, by port and status.
     https: Mutex<BTreeMap<(u16, u16), Arc<AtomicU64>>>,
-    /// Size of the caches: with data, and without.
-    pub cache_entries: [AtomicU64; 2],
+    /// Counts of upstreams, by their addresses.
+    proxies: Mutex<BTreeMap<SocketAddr, Arc<ProxyTally>>>,
+    /// Queries that found all upstreams down.
+    pub(crate) broken: Arc<AtomicU64>,
 }
 
 impl Metrics {
@@ -111,6 +118,18 @@ impl Metrics {
     /// The counts of a block's cache, which outlive reloads.
     pub(crate) fn cache(&self, server: &str, zone: &str) -> Arc<CacheTally> {
         Arc::clone(self.caches.lock().entry((server.to_owned(), zone.to_owned())).or_default())
+    }
+
+    /// The counts of an upstream, which outlive reloads.
+    pub(crate) fn proxy(&self, address: SocketAddr) -> Arc<ProxyTally> {
+        Arc::clone(self.proxies.lock().entry(address).or_default())
+    }
+
+    /// Forgets how much caches keep: those that are there tell anew.
+    pub(crate) fn forget_sizes(&self) {
+        let caches = self.caches.lock();
+        let entries = caches.values().flat_map(|tally| &tally.entries);
+        entries.for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
     /// The count of answers over HTTPS with a status.
@@ -159,8 +178,7 @@ impl Tally {
             add(&stripe.dnssec, 1);
         }
         let us = u64::try_from(sample.took.as_micros()).unwrap_or(u64::MAX);
-        let doubled = us.div_ceil(FIRST_DURATION_US).max(1).next_power_of_two().trailing_zeros() as usize;
-        stripe.durations.add(doubled, us);
+        stripe.durations.add(duration_place(us), us);
         for (distribution, size) in [
             (&stripe.request_sizes[stream], sample.request),
             (&stripe.response_sizes[stream], sample.response),
@@ -189,6 +207,11 @@ impl<const N: usize> Default for Distribution<N> {
             sum: AtomicU64::new(0),
         }
     }
+}
+
+/// The first bound that a duration is not above.
+fn duration_place(us: u64) -> usize {
+    us.div_ceil(FIRST_DURATION_US).max(1).next_power_of_two().trailing_zeros() as usize
 }
 
 fn add(counter: &AtomicU64, amount: u64) {

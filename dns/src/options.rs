@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::compat;
 use crate::name::Zone;
 use crate::selector::Selector;
 
@@ -31,6 +32,10 @@ pub struct Options {
     pub endpoint_pod_names: bool,
     /// Whether names such as `eu-1.pin._zone.SVC.NS.svc` pick endpoints by their zone.
     pub zonal: bool,
+    /// Those of the zones whose Services several clusters share (KEP-1645).
+    pub multicluster: Vec<Zone>,
+    /// Which answers are CoreDNS's where ours differ.
+    pub compat: compat::Names,
     /// Whether endpoints that still serve while they end stand in for ready ones, where there is
     /// none of those.
     pub terminating: bool,
@@ -71,6 +76,8 @@ impl Options {
             ignore_empty: false,
             endpoint_pod_names: false,
             zonal: false,
+            multicluster: Vec::new(),
+            compat: compat::Names::default(),
             terminating: false,
             fallthrough: None,
             external_ttl_s: None,
@@ -78,6 +85,11 @@ impl Options {
             namespace_labels: Selector::default(),
             local_ips: Vec::new(),
         }
+    }
+
+    /// Whether the Services of one of the zones are those that several clusters share.
+    pub fn is_shared(&self, zone: &Zone) -> bool {
+        !self.multicluster.is_empty() && self.multicluster.contains(zone)
     }
 
     /// The first forward zone, below which the targets of PTR records lie.

@@ -3,8 +3,10 @@
 
 pub mod acl;
 pub mod autopath;
+pub mod errors;
 pub mod external;
 pub mod hosts;
+pub mod log;
 pub mod rewrite;
 pub mod template;
 pub mod transfer;

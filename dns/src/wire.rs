@@ -52,6 +52,16 @@ impl Rcode {
     }
 }
 
+/// The name of a code as log lines and metrics spell it.
+pub fn rcode_text(code: u16) -> String {
+    const NAMES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
+    match (NAMES.get(usize::from(code)), code) {
+        (Some(name), _) => (*name).to_owned(),
+        (None, 16) => "BADVERS".to_owned(),
+        (None, other) => format!("RCODE{other}"),
+    }
+}
+
 /// The length of a message's header.
 pub const HEADER: usize = 12;
 /// The name of the question, as a compression pointer.

@@ -8,6 +8,8 @@ use seaway_dns::cache::{Prefetch, Stale};
 use seaway_dns::corefile;
 use seaway_dns::forward::Policy;
 use seaway_dns::options::PodNames;
+use seaway_dns::plugin::errors::Level;
+use seaway_dns::plugin::log::{Class, Format};
 
 /// What kubeadm installs, but for its upstreams, which are a file of the machine there.
 const STOCK: &str = r"
@@ -60,12 +62,12 @@ fn the_stock_corefile_works_unchanged() {
     assert_eq!((cache.success.max_s, cache.denial.max_s, cache.success.disabled.len()), (30, 30, 1));
     assert_eq!(block.health.unwrap().lameduck.as_secs(), 5);
     assert_eq!((block.ready.unwrap().port(), block.prometheus.unwrap().port()), (8181, 9153));
-    assert!(block.errors && block.reload && block.detect_loop && block.loadbalance);
+    assert!(block.errors.is_some() && block.reload && block.detect_loop && block.loadbalance);
 }
 
 #[test]
 fn errors_name_the_line_and_the_plugin() {
-    let plugins = "acl, autopath, bind, bufsize, cache, errors, file, forward, health, hosts, k8s_external, kubernetes, \
+    let plugins = "acl, autopath, bind, bufsize, cache, compat, errors, file, forward, health, hosts, k8s_external, kubernetes, \
                    loadbalance, log, loop, minimal, prometheus, ready, reload, rewrite, template, tls, trace, transfer and \
                    whoami";
     check(
@@ -74,8 +76,8 @@ fn errors_name_the_line_and_the_plugin() {
     );
     check(
         "kubernetes cluster.local {\n endpoint http://a\n}",
-        "line 3: kubernetes: there is no option \"endpoint\" (there are endpoint_pod_names, fallthrough, ignore, \
-         labels, namespace_labels, namespaces, noendpoints, pods, terminating_endpoints, ttl and zonal)",
+        "line 3: kubernetes: there is no option \"endpoint\" (there are compat, endpoint_pod_names, fallthrough, ignore, \
+         labels, multicluster, namespace_labels, namespaces, noendpoints, pods, terminating_endpoints, ttl and zonal)",
     );
     check(
         "kubernetes cluster.local {\n ttl 3601\n}",
@@ -87,8 +89,12 @@ fn errors_name_the_line_and_the_plugin() {
     );
     check("kubernetes 10.0.0.0/8", "line 2: kubernetes: at least one zone must not be a reverse zone");
     check(
-        "forward . https://192.0.2.1",
-        "line 2: forward: \"https://192.0.2.1\": upstreams are asked in plain DNS, or over TLS (tls://)",
+        "forward . grpc://192.0.2.1",
+        "line 2: forward: \"grpc://192.0.2.1\": upstreams are asked over dns://, tls://, https:// or quic://",
+    );
+    check(
+        "forward . https://dns.example/dns-query",
+        "line 2: forward: \"https://dns.example/dns-query\": \"dns.example\" is not an address",
     );
     check(
         "forward . 192.0.2.1 {\n failover MAYBE\n}",
@@ -158,6 +164,37 @@ fn options_of_cache_are_taken_over() {
     assert_eq!((cache.denial.capacity, cache.denial.max_s, cache.failure_s), (50, 20, 1));
     let prefetch = Prefetch { hits: 5, window: Duration::from_secs(30), percent: 20 };
     assert_eq!((cache.prefetch, cache.keep_ttl), (Some(prefetch), false));
+}
+
+#[test]
+fn logs_are_for_names_formats_and_classes() {
+    let log = |line: &str| parse(&format!(".:53 {{\n{line}\n}}\n")).map(|blocks| blocks[0].log.clone());
+    let one = log("log").unwrap().remove(0);
+    assert_eq!((one.zones.len(), &one.format, one.classes.len()), (0, &Format::default(), 0));
+    let one = log("log a.example b.example \"{remote} {name}\" {\nclass denial error\n}").unwrap().remove(0);
+    assert_eq!((one.zones.len(), one.classes), (2, vec![Class::Denial, Class::Error]));
+    assert_eq!(one.format, Format::parse("{remote} {name}").unwrap());
+    assert_eq!(log("log . {combined}\nlog {\nclass all\n}").unwrap().len(), 2);
+    check(
+        "log . {nothing}",
+        "line 2: log: {nothing} stands for nothing (there are {type} {name} {class} {proto} \
+         {remote} {port} {local} {size} {rsize} {duration} {rcode} {>bufsize} {>do} {>id} {>opcode} {>rflags} {common} \
+         {combined})",
+    );
+    check("log {\nclass some\n}", "line 3: log: \"some\" is none of all, denial, error and success");
+    let errors =
+        "errors {\nstacktrace\nconsolidate 5m \"in time$\" warning show_first\nconsolidate 30s .*\n}";
+    let errors = parse(&format!(".:53 {{\n{errors}\n}}\n")).unwrap()[0].errors.clone().unwrap();
+    let bursts = errors.bursts.iter().map(|burst| (burst.period.as_secs(), burst.level, burst.show_first));
+    assert!(errors.stacktrace && bursts.eq([(300, Level::Warning, true), (30, Level::Error, false)]));
+    check(
+        "errors {\nconsolidate 5m x loud\n}",
+        "line 3: errors: \"loud\" is none of debug, error, info and warning",
+    );
+    check(
+        "errors {\nconsolidate 5m\n}",
+        "line 3: errors: consolidate takes a duration, a pattern, and a level if any",
+    );
 }
 
 #[test]

@@ -165,18 +165,54 @@ async fn names_are_answered_over_quic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn upstreams_over_tls_prove_their_names() {
+async fn encrypted_upstreams_prove_their_names() {
     let files = certificates();
-    let (_server, address) = serve("tls://.", files.path());
     let code = async |plugins: &str| {
         let blocks = corefile::parse(&format!(".:53 {{\n{plugins}\n}}\n"), files.path()).unwrap();
         let service = Service::new(Engine::new(blocks));
         service.answer(&query(WEB), 53, "127.0.0.1:1".parse().unwrap()).await.unwrap().0[3] & 15
     };
-    let named = |name: &str| format!("forward . tls://{address} {{\ntls ca\ntls_servername {name}\n}}");
-    assert_eq!(code(&named(NAME)).await, 0);
-    assert_eq!(code(&named("other.example")).await, 2, "a certificate for another name is no good");
-    assert_eq!(code(&format!("forward . tls://{address}%{NAME} {{\ntls ca\n}}")).await, 0);
+    for scheme in ["tls", "https", "quic"] {
+        let (_server, address) = serve(&format!("{scheme}://."), files.path());
+        let named =
+            |name: &str| format!("forward . {scheme}://{address} {{\ntls ca\ntls_servername {name}\n}}");
+        assert_eq!(code(&named(NAME)).await, 0, "{scheme}");
+        assert_eq!(
+            code(&named("other.example")).await,
+            2,
+            "{scheme}: a certificate for another name is no good"
+        );
+        assert_eq!(
+            code(&format!("forward . {scheme}://{address}%{NAME} {{\ntls ca\n}}")).await,
+            0,
+            "{scheme}"
+        );
+    }
+    let (_server, address) = serve("https://.", files.path());
+    let at = |path: &str| format!("forward . https://{address}{path}%{NAME} {{\ntls ca\n}}");
+    assert_eq!(code(&at("/dns-query")).await, 0);
+    assert_eq!(code(&at("/other")).await, 2, "there is nothing at that path");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_encrypted_upstreams_carry_several_queries() {
+    let files = certificates();
+    for scheme in ["tls", "https", "quic"] {
+        let (_server, address) = serve(&format!("{scheme}://."), files.path());
+        let text = format!(".:53 {{\nforward . {scheme}://{address}%{NAME} {{\ntls ca\n}}\n}}\n");
+        let service = Service::new(Engine::new(corefile::parse(&text, files.path()).unwrap()));
+        for _ in 0..3 {
+            let (answer, _) = service.answer(&query(WEB), 53, "127.0.0.1:1".parse().unwrap()).await.unwrap();
+            check(&answer);
+        }
+        let metrics = service.metrics_text().unwrap();
+        for (name, count) in [("hits", 2), ("misses", 1)] {
+            let line = format!(
+                "coredns_proxy_conn_cache_{name}_total{{proxy_name=\"forward\",to=\"{address}\",proto=\"tcp-tls\"}} {count}"
+            );
+            assert!(metrics.lines().any(|found| found == line), "{scheme}: {line} in\n{metrics}");
+        }
+    }
 }
 
 #[test]

@@ -201,3 +201,141 @@ fn upstreams_that_failed_are_probed_as_told() {
     };
     assert_eq!(probe[2] & 1, 0, "recursion is not asked for");
 }
+
+/// What the service tells of itself under a name with some labels.
+fn told(service: &Service, start: &str) -> Vec<String> {
+    let text = service.metrics_text().unwrap();
+    text.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
+}
+
+async fn ask(service: &Service, name: &str) -> u8 {
+    service.answer(&query(name), 53, "127.0.0.1:1".parse().unwrap()).await.unwrap().0[3] & 15
+}
+
+/// An address of the loopback interface where nobody listens.
+fn nobody() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn upstreams_are_down_after_more_failed_probes_than_max_fails() {
+    let (gone, (good, _good)) = (nobody(), upstream(NOERROR));
+    let down = |fails_max: u32, options: &str| {
+        let service = service(&format!(
+            "forward . {gone} {{\nmax_fails {fails_max}\nhealth_check 5ms\nread_timeout 100ms\n{options}\n}}"
+        ));
+        runtime().block_on(async {
+            assert_eq!(ask(&service, "a.example.").await, SERVFAIL);
+            let forward = Arc::clone(&service.engine().chains()[0].forward[0]);
+            let failed = || {
+                let line = told(&service, "coredns_proxy_healthcheck_failures_total").remove(0);
+                line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap()
+            };
+            let begun = std::time::Instant::now();
+            while failed() <= fails_max.max(3) {
+                assert!(begun.elapsed() < DEADLINE, "it is not probed");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(ask(&service, "a.example.").await, SERVFAIL);
+            let broken = told(&service, "coredns_forward_healthcheck_broken_total").remove(0);
+            (forward.upstreams()[0].is_down(fails_max), broken.ends_with(" 1"))
+        })
+    };
+    assert_eq!(down(2, ""), (true, true));
+    assert_eq!(down(2, "failfast_all_unhealthy_upstreams"), (true, true));
+    assert_eq!(down(0, ""), (false, false), "never");
+    // One that is down comes last.
+    let plugins = format!(
+        "forward . {gone} {good} {{\npolicy sequential\nprefer_udp\nmax_fails 1\nhealth_check 5ms\n}}"
+    );
+    assert_eq!(codes(&plugins, 3), [NOERROR; 3]);
+}
+
+/// An upstream whose answers over UDP are cut and whose answers over TCP are not, and how often it was asked.
+fn cutting() -> (SocketAddr, Arc<[AtomicUsize; 2]>) {
+    let (address, _) = connections(usize::MAX);
+    let socket = UdpSocket::bind(address).unwrap();
+    let asked: Arc<[AtomicUsize; 2]> = Arc::default();
+    let counts = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+            counts[0].fetch_add(1, Ordering::SeqCst);
+            let mut cut = buffer[..length].to_vec();
+            cut[2] |= 0x82;
+            if socket.send_to(&cut, peer).is_err() {
+                return;
+            }
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn prefer_udp_asks_over_udp_first_and_again_over_tcp_what_is_cut() {
+    for (option, datagrams) in [("prefer_udp", 1), ("force_tcp", 0)] {
+        let (address, asked) = cutting();
+        // The query comes as if over TCP.
+        assert_eq!(codes(&format!("forward . {address} {{\n{option}\n}}"), 1), [NOERROR]);
+        assert_eq!(asked[0].load(Ordering::SeqCst), datagrams, "{option}");
+    }
+}
+
+#[test]
+fn an_answer_to_another_question_is_a_format_error_and_is_not_kept() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+            buffer[13] ^= 1;
+            if socket.send_to(&answer(&buffer[..length], NOERROR), peer).is_err() {
+                return;
+            }
+        }
+    });
+    let service = service(&format!("cache\nforward . {address} {{\nprefer_udp\n}}"));
+    assert_eq!(runtime().block_on(ask(&service, "a.example.")), 1);
+    assert_eq!(
+        told(&service, "coredns_cache_drops_total"),
+        ["coredns_cache_drops_total{server=\"dns://:53\",zones=\".\",view=\"\"} 1"]
+    );
+}
+
+#[test]
+fn upstreams_and_caches_are_counted_with_the_labels_of_coredns() {
+    let (good, _good) = upstream(NOERROR);
+    let service = service(&format!("cache\nforward . {good} {{\nprefer_udp\n}}"));
+    runtime().block_on(async {
+        for _ in 0..2 {
+            assert_eq!(ask(&service, "a.example.").await, NOERROR);
+        }
+    });
+    let entries = |sort: &str, count: u32| {
+        format!("coredns_cache_entries{{server=\"dns://:53\",type=\"{sort}\",zones=\".\",view=\"\"}} {count}")
+    };
+    assert_eq!(told(&service, "coredns_cache_entries"), [entries("success", 1), entries("denial", 0)]);
+    let labels = format!("{{proxy_name=\"forward\",to=\"{good}\",rcode=\"NOERROR\"}} 1");
+    let counted = told(&service, "coredns_proxy_request_duration_seconds_count");
+    assert_eq!(counted, [format!("coredns_proxy_request_duration_seconds_count{labels}")]);
+}
+
+#[test]
+fn a_reload_keeps_what_blocks_have_learned_that_did_not_change() {
+    let (good, queries) = upstream(NOERROR);
+    let block =
+        |options: &str| format!(".:53 {{\ncache {options}\nforward . {good} {{\nprefer_udp\n}}\n}}\n");
+    let engine = |text: &str| Engine::new(corefile::parse(text, Path::new(".")).unwrap());
+    let service = Service::new(engine(&block("")));
+    runtime().block_on(async {
+        let asked = |service: Arc<Service>| async move { ask(&service, "a.example.").await };
+        assert_eq!(asked(Arc::clone(&service)).await, NOERROR);
+        let other = "other.example:53 {\nwhoami\n}\n";
+        service.replace(engine(&format!("# another line\n{other}{}", block(""))));
+        assert_eq!(asked(Arc::clone(&service)).await, NOERROR);
+        assert_eq!(queries.try_iter().count(), 1, "the answer was kept");
+        service.replace(engine(&block("60")));
+        assert_eq!(asked(Arc::clone(&service)).await, NOERROR);
+        assert_eq!(queries.try_iter().count(), 1, "the block says something else");
+    });
+}

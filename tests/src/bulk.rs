@@ -100,6 +100,7 @@ impl Bulk {
                 .collect(),
             endpoints: (0..endpoints).map(endpoint).collect(),
             headless: false,
+            cluster: None,
         }
     }
 }

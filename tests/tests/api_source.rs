@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use api_source::setting::{Facts, Setting, quick};
 use seaway_cluster::api_server::Options;
+use seaway_cluster::source::Wants;
 use seaway_harness::{ApiBehaviour, ApiFault};
 use seaway_tests::api_objects::{name, node, service, slice};
 use serde_json::{Value, json};
@@ -350,4 +351,39 @@ async fn rights_that_are_deployed_are_for_what_is_asked_and_no_more() {
         }
     }
     assert_eq!(allowed, asked);
+}
+
+#[tokio::test]
+async fn what_other_clusters_export_is_followed_where_it_is_wanted() {
+    let import = json!({
+        "kind": "ServiceImport", "metadata": {"namespace": "n", "name": "web"},
+        "spec": {"type": "ClusterSetIP", "ips": ["10.42.0.1"]}
+    });
+    let mut imported = slice(7, 3);
+    imported["metadata"]["labels"] = json!({
+        "multicluster.kubernetes.io/service-name": "web", "multicluster.kubernetes.io/source-cluster": "east"
+    });
+    for status in [None, Some(404)] {
+        let setting = Setting::new(ApiBehaviour::default());
+        setting.server.put_all([service(0), slice(0, 1), import.clone(), imported.clone()]);
+        if let Some(status) = status {
+            setting.server.fail_next("serviceimports", ApiFault::Status(status));
+        }
+        let wants = Wants { imports: true, ..Wants::names(false, false) };
+        let mut facts = setting.follow_all(&wants, quick()).await;
+        facts.until(1, 1).await;
+        let found = facts.snapshot();
+        assert_eq!((found.imports.len(), found.imported.len()), (usize::from(status.is_none()), 1));
+        imported["metadata"]["labels"] = json!({"kubernetes.io/service-name": name(0)});
+        setting.server.put(imported.clone());
+        facts.until(1, 4).await;
+        assert!(facts.snapshot().imported.is_empty());
+        imported["metadata"]["labels"] = json!({
+            "multicluster.kubernetes.io/service-name": "web", "multicluster.kubernetes.io/source-cluster": "east"
+        });
+        setting.server.put(imported.clone());
+        facts.until(1, 1).await;
+        setting.server.delete("EndpointSlice", "n/svc-00007-abcde");
+        facts.until_true(|update| update.snapshot.imported.is_empty()).await;
+    }
 }

@@ -49,13 +49,16 @@ impl Query {
         if wants.service_cidrs {
             queries.push(query(Kind::ServiceCidr, None, None));
         }
+        if wants.imports {
+            queries.push(query(Kind::ServiceImport, None, None));
+        }
         queries
     }
 
-    /// Whether everything else can do without: older servers do not know the kind, and rights that
-    /// were given for an older agent do not cover it.
+    /// Whether everything else can do without: older servers, and those without the custom resource,
+    /// do not know the kind, and rights that were given for an older agent do not cover it.
     pub(super) fn optional(&self) -> bool {
-        self.kind == Kind::ServiceCidr
+        matches!(self.kind, Kind::ServiceCidr | Kind::ServiceImport)
     }
 
     /// One page of a list.
@@ -97,6 +100,7 @@ impl Query {
             Kind::Endpoints => "/api/v1/endpoints",
             Kind::EndpointSlice => "/apis/discovery.k8s.io/v1/endpointslices",
             Kind::ServiceCidr => "/apis/networking.k8s.io/v1/servicecidrs",
+            Kind::ServiceImport => "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports",
         })
     }
 }
@@ -139,6 +143,9 @@ mod tests {
             &Wants::names(true, true),
             &[services, slices, "/api/v1/nodes?", "/api/v1/pods?", "/api/v1/namespaces?"],
         );
+        let shared = Wants { imports: true, ..Wants::names(false, false) };
+        let imports = "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports?";
+        check(&shared, &[services, slices, "/api/v1/namespaces?", imports]);
     }
 
     #[test]

@@ -7,7 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::api::{self, Metadata, Object};
-use crate::{EndpointSlice, Kind, Namespace, Node, ObjectId, Pod, Service, ServiceCidr, Warning, convert};
+use crate::{
+    EndpointSlice, Kind, Namespace, Node, ObjectId, Pod, Service, ServiceCidr, ServiceImport, Warning,
+    convert,
+};
 
 /// When the cluster noticed what led to the slice (kube-proxy's and the slice controller's).
 const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
@@ -17,8 +20,8 @@ const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-ti
 pub(super) enum Fact {
     /// A Service.
     Service(Box<Service>),
-    /// A slice, and when the change behind it was noticed.
-    Slice(Box<EndpointSlice>, Option<SystemTime>),
+    /// A slice.
+    Slice(Slice),
     /// A Pod.
     Pod(Arc<Pod>),
     /// A Node.
@@ -27,8 +30,21 @@ pub(super) enum Fact {
     Namespace(Arc<Namespace>),
     /// A ServiceCIDR.
     ServiceCidr(Arc<ServiceCidr>),
+    /// A ServiceImport.
+    ServiceImport(Arc<ServiceImport>),
     /// The object says nothing to Seaway.
     Nothing,
+}
+
+/// A slice, as part of what it belongs to: that may be both.
+#[derive(Clone, Debug)]
+pub(super) struct Slice {
+    /// As part of a Service.
+    pub(super) own: Option<Box<EndpointSlice>>,
+    /// As part of a ServiceImport.
+    pub(super) imported: Option<Box<EndpointSlice>>,
+    /// When the change behind it was noticed.
+    pub(super) triggered: Option<SystemTime>,
 }
 
 /// An object as it was read.
@@ -56,9 +72,10 @@ pub(super) fn read(kind: Kind, text: &RawValue) -> serde_json::Result<Reading> {
             Ok(Fact::Service(Box::new(convert::service(object, &mut notes)?)))
         }),
         Kind::EndpointSlice => typed::<api::EndpointSlice>(text, |object| {
-            let slice = convert::endpoint_slice(object, &mut notes)?;
+            let own = convert::endpoint_slice(object, &mut notes)?.map(Box::new);
+            let imported = convert::imported_slice(object, &mut notes)?.map(Box::new);
             let triggered = triggered(&object.metadata);
-            Ok(slice.map_or(Fact::Nothing, |slice| Fact::Slice(Box::new(slice), triggered)))
+            Ok(Fact::Slice(Slice { own, imported, triggered }))
         }),
         Kind::Pod => {
             typed::<api::Pod>(text, |object| Ok(Fact::Pod(Arc::new(convert::pod(object, &mut notes)?))))
@@ -71,6 +88,9 @@ pub(super) fn read(kind: Kind, text: &RawValue) -> serde_json::Result<Reading> {
         }
         Kind::ServiceCidr => typed::<api::ServiceCidr>(text, |object| {
             Ok(Fact::ServiceCidr(Arc::new(convert::service_cidr(object, &mut notes)?)))
+        }),
+        Kind::ServiceImport => typed::<api::ServiceImport>(text, |object| {
+            Ok(Fact::ServiceImport(Arc::new(convert::service_import(object, &mut notes)?)))
         }),
         Kind::Endpoints => typed::<api::Endpoints>(text, |_| Ok(Fact::Nothing)),
     };
@@ -168,12 +188,13 @@ mod tests {
         let text = r#"{"metadata":{"namespace":"n","name":"s","labels":{"kubernetes.io/service-name":"a"},
             "annotations":{"endpoints.kubernetes.io/last-change-trigger-time":"1970-01-01T00:00:02.5Z"}},
             "addressType":"IPv4","endpoints":null}"#;
-        let Fact::Slice(slice, at) =
+        let Fact::Slice(slice) =
             read(Kind::EndpointSlice, serde_json::from_str(text).unwrap()).unwrap().fact.unwrap()
         else {
             panic!("not a slice");
         };
-        assert_eq!(slice.service.to_string(), "n/a");
-        assert_eq!(at, Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(2500)));
+        assert_eq!(slice.own.unwrap().service.to_string(), "n/a");
+        assert!(slice.imported.is_none());
+        assert_eq!(slice.triggered, Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(2500)));
     }
 }

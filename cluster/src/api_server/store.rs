@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::read::{Fact, Reading};
+use super::read::{Fact, Reading, Slice};
 use crate::pool::Pool;
 use crate::update::Arrivals;
-use crate::{FactMap, Kind, ObjectId, ObjectName, SliceIndex, Snapshot, Update, Warning};
+use crate::{EndpointSlice, FactMap, Kind, ObjectId, ObjectName, SliceIndex, Snapshot, Update, Warning};
 
 /// One change of what is known.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(super) enum Delta {
 pub(super) struct Store {
     facts: Snapshot,
     slices: SliceIndex,
+    /// Slices of ServiceImports; `None` where those are not followed.
+    imported: Option<SliceIndex>,
     /// Kinds that have not been listed to their end yet.
     missing: BTreeSet<Kind>,
     /// Names that the lists under way have come to.
@@ -71,10 +73,12 @@ impl Store {
     /// Nothing is known of any of these kinds.
     pub(super) fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
         let arrivals = Arrivals::default();
+        let missing: BTreeSet<Kind> = kinds.into_iter().collect();
         Self {
             facts: Snapshot::default(),
             slices: SliceIndex::default(),
-            missing: kinds.into_iter().collect(),
+            imported: missing.contains(&Kind::ServiceImport).then(SliceIndex::default),
+            missing,
             listing: BTreeMap::new(),
             objects: BTreeMap::new(),
             troubles: BTreeMap::new(),
@@ -105,7 +109,8 @@ impl Store {
         }
         if std::mem::take(&mut self.changed) {
             let slices = self.slices.slices().clone();
-            self.last.snapshot = Arc::new(Snapshot { slices, ..self.facts.clone() });
+            let imported = self.imported.as_ref().map(|all| all.slices().clone()).unwrap_or_default();
+            self.last.snapshot = Arc::new(Snapshot { slices, imported, ..self.facts.clone() });
         }
         if std::mem::take(&mut self.warned) {
             let all = self.troubles.values().chain(self.objects.values().flatten());
@@ -138,13 +143,15 @@ impl Store {
                 let changed = replace(&mut facts.services, service.name.clone(), Arc::from(service));
                 (changed, false, None)
             }
-            Fact::Slice(mut slice, triggered) => {
-                self.pool.slice(&mut slice);
-                let known = self.slices.get(&slice.name).is_some_and(|known| **known == *slice);
-                if !known {
-                    self.slices.insert(Arc::from(slice));
+            Fact::Slice(Slice { own, imported, triggered }) => {
+                if let Some(all) = &mut self.imported {
+                    self.changed |= replace_slice(all, &mut self.pool, name, imported);
                 }
-                (false, !known, triggered)
+                (false, replace_slice(&mut self.slices, &mut self.pool, name, own), triggered)
+            }
+            Fact::ServiceImport(import) => {
+                self.changed |= replace(&mut facts.imports, import.name.clone(), import);
+                return;
             }
             Fact::Pod(pod) => {
                 self.changed |= replace(&mut facts.pods, pod.name.clone(), pod);
@@ -188,7 +195,11 @@ impl Store {
         let facts = &mut self.facts;
         let gone = match (kind, object) {
             (Kind::Service, Some(name)) => facts.services.remove(&name).is_some(),
-            (Kind::EndpointSlice, Some(name)) => self.slices.remove(&name),
+            (Kind::EndpointSlice, Some(name)) => {
+                self.changed |= self.imported.as_mut().is_some_and(|all| all.remove(&name));
+                self.slices.remove(&name)
+            }
+            (Kind::ServiceImport, Some(name)) => facts.imports.remove(&name).is_some(),
             (Kind::Pod, Some(name)) => facts.pods.remove(&name).is_some(),
             (Kind::Node, None) => facts.nodes.remove(name).is_some(),
             (Kind::Namespace, None) => facts.namespaces.remove(name).is_some(),
@@ -220,7 +231,11 @@ impl Store {
         let facts = &self.facts;
         match kind {
             Kind::Service => facts.services.keys().map(ToString::to_string).collect(),
-            Kind::EndpointSlice => self.slices.names().map(ToString::to_string).collect(),
+            Kind::EndpointSlice => {
+                let imported = self.imported.iter().flat_map(SliceIndex::names);
+                self.slices.names().chain(imported).map(ToString::to_string).collect()
+            }
+            Kind::ServiceImport => facts.imports.keys().map(ToString::to_string).collect(),
             Kind::Pod => facts.pods.keys().map(ToString::to_string).collect(),
             Kind::Node => facts.nodes.keys().map(ToString::to_string).collect(),
             Kind::Namespace => facts.namespaces.keys().map(ToString::to_string).collect(),
@@ -257,6 +272,25 @@ impl Store {
         self.troubles.insert(kind, warning);
         self.warned = true;
     }
+}
+
+/// Puts a slice in, or takes the one of this name away. Whether that is a change.
+fn replace_slice(
+    all: &mut SliceIndex,
+    pool: &mut Pool,
+    name: &str,
+    slice: Option<Box<EndpointSlice>>,
+) -> bool {
+    let Some(mut slice) = slice else {
+        let name = name.split_once('/').map(|(namespace, name)| ObjectName::new(namespace, name));
+        return name.is_some_and(|name| all.remove(&name));
+    };
+    pool.slice(&mut slice);
+    let changed = all.get(&slice.name).is_none_or(|known| **known != *slice);
+    if changed {
+        all.insert(Arc::from(slice));
+    }
+    changed
 }
 
 /// Whether the value is another one than before.

@@ -45,6 +45,7 @@ impl<'a> PodIndex<'a> {
                     ports: endpoint_ports(service, &resolved),
                     endpoints: Vec::new(),
                     headless: service.cluster_ips.is_empty(),
+                    cluster: None,
                 });
                 slice.endpoints.push(endpoint);
             }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use crate::api;
 
 use super::subject::{Subject, has_label};
-use super::{HEADLESS_LABEL, SERVICE_NAME_LABEL, some_name};
+use super::{HEADLESS_LABEL, IMPORT_NAME_LABEL, SERVICE_NAME_LABEL, SOURCE_CLUSTER_LABEL, some_name};
 use crate::address::parse_ip;
 use crate::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Kind, ServiceName, Warning};
+
+/// The longest id of a cluster: it is one label of a name.
+const CLUSTER_MAX: usize = 63;
 
 /// The facts of an EndpointSlice; `None` where it belongs to no Service or holds host names.
 ///
@@ -15,6 +18,42 @@ use crate::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Kind, S
 /// The warning for a slice that the API server would refuse: it is left out.
 pub fn endpoint_slice(
     object: &api::EndpointSlice,
+    notes: &mut Vec<Warning>,
+) -> Result<Option<EndpointSlice>, Warning> {
+    slice(object, SERVICE_NAME_LABEL, notes)
+}
+
+/// The facts of an EndpointSlice as part of a ServiceImport; `None` where it belongs to none, or
+/// does not say to which cluster. A slice may belong to a Service as well.
+///
+/// # Errors
+/// The warning for a slice that the API server would refuse: it is left out.
+pub fn imported_slice(
+    object: &api::EndpointSlice,
+    notes: &mut Vec<Warning>,
+) -> Result<Option<EndpointSlice>, Warning> {
+    let label = |label: &str| some_name::<Arc<str>>(object.metadata.labels.as_ref()?.get(label));
+    if label(IMPORT_NAME_LABEL).is_none() {
+        return Ok(None);
+    }
+    let (subject, _) = Subject::namespaced(Kind::EndpointSlice, &object.metadata)?;
+    let Some(cluster) = label(SOURCE_CLUSTER_LABEL).filter(|id| id.len() <= CLUSTER_MAX && !id.contains('.'))
+    else {
+        let problem =
+            format!("{SOURCE_CLUSTER_LABEL} is missing or no DNS label; {IMPORT_NAME_LABEL} is ignored");
+        notes.push(subject.warning("metadata.labels", problem));
+        return Ok(None);
+    };
+    // What else is wrong with a slice of a Service has been noted for that.
+    let mut again = Vec::new();
+    let notes = if label(SERVICE_NAME_LABEL).is_some() { &mut again } else { notes };
+    let slice = slice(object, IMPORT_NAME_LABEL, notes)?;
+    Ok(slice.map(|slice| EndpointSlice { cluster: Some(cluster), ..slice }))
+}
+
+fn slice(
+    object: &api::EndpointSlice,
+    service_label: &str,
     notes: &mut Vec<Warning>,
 ) -> Result<Option<EndpointSlice>, Warning> {
     let (subject, name) = Subject::namespaced(Kind::EndpointSlice, &object.metadata)?;
@@ -28,7 +67,7 @@ pub fn endpoint_slice(
         }
     };
     let labels = object.metadata.labels.as_ref();
-    let Some(service) = some_name(labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL))) else {
+    let Some(service) = some_name(labels.and_then(|labels| labels.get(service_label))) else {
         return Ok(None);
     };
     let ports = ports(&subject, object.ports.as_deref().unwrap_or_default())?;
@@ -49,6 +88,7 @@ pub fn endpoint_slice(
         ports,
         endpoints,
         headless: has_label(&object.metadata, HEADLESS_LABEL),
+        cluster: None,
     }))
 }
 

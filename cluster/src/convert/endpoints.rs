@@ -45,6 +45,7 @@ pub fn endpoints(
                     ports: ports.clone(),
                     endpoints,
                     headless: has_label(&object.metadata, HEADLESS_LABEL),
+                    cluster: None,
                 });
             }
         }

@@ -96,6 +96,7 @@ impl Files {
 struct Facts {
     snapshot: Snapshot,
     slices: SliceIndex,
+    imported: SliceIndex,
     inputs: Inputs,
 }
 
@@ -107,7 +108,10 @@ impl Facts {
                 self.inputs.families.insert(service.name.clone(), families);
                 snapshot.services.insert(service.name.clone(), service);
             }
-            Object::EndpointSlice(slice) => self.slices.insert(slice),
+            Object::EndpointSlice(_, [own, imported]) => {
+                own.into_iter().for_each(|slice| self.slices.insert(slice));
+                imported.into_iter().for_each(|slice| self.imported.insert(slice));
+            }
             Object::Endpoints(name, slices) => {
                 self.inputs.endpoints.insert(name, slices);
             }
@@ -123,11 +127,15 @@ impl Facts {
             Object::ServiceCidr(range) => {
                 snapshot.service_cidrs.insert(range.name.clone(), range);
             }
+            Object::ServiceImport(import) => {
+                snapshot.imports.insert(import.name.clone(), import);
+            }
         }
     }
 
     fn into_snapshot(self) -> (Snapshot, Vec<Warning>) {
-        let mut snapshot = Snapshot { slices: self.slices.into_slices(), ..self.snapshot };
+        let (slices, imported) = (self.slices.into_slices(), self.imported.into_slices());
+        let mut snapshot = Snapshot { slices, imported, ..self.snapshot };
         let warnings = add_slices(&mut snapshot, &self.inputs);
         (snapshot, warnings)
     }

@@ -61,7 +61,7 @@ impl Header {
 }
 
 fn known(kind: &str) -> Option<Kind> {
-    const KINDS: [Kind; 7] = [
+    const KINDS: [Kind; 8] = [
         Kind::Namespace,
         Kind::Node,
         Kind::Pod,
@@ -69,6 +69,7 @@ fn known(kind: &str) -> Option<Kind> {
         Kind::EndpointSlice,
         Kind::Endpoints,
         Kind::ServiceCidr,
+        Kind::ServiceImport,
     ];
     KINDS.into_iter().find(|known| known.as_str() == kind)
 }
@@ -78,6 +79,7 @@ pub(super) fn version_of(kind: Kind) -> &'static str {
     match kind {
         Kind::EndpointSlice => "discovery.k8s.io/v1",
         Kind::ServiceCidr => "networking.k8s.io/v1",
+        Kind::ServiceImport => "multicluster.x-k8s.io/v1alpha1",
         Kind::Namespace | Kind::Node | Kind::Pod | Kind::Service | Kind::Endpoints => "v1",
     }
 }

@@ -8,8 +8,8 @@ use crate::pool::Pool;
 
 use super::shape::{Misfit, Source};
 use crate::{
-    AddressFamily, EndpointSlice, Kind, Namespace, Node, ObjectName, Pod, Service, ServiceCidr, Warning,
-    convert, defaults,
+    AddressFamily, EndpointSlice, Kind, Namespace, Node, ObjectName, Pod, Service, ServiceCidr,
+    ServiceImport, Warning, convert, defaults,
 };
 
 /// The facts of one object.
@@ -17,8 +17,8 @@ use crate::{
 pub(super) enum Object {
     /// A Service, and the families it declares.
     Service(Arc<Service>, Arc<[AddressFamily]>),
-    /// A slice that belongs to a Service.
-    EndpointSlice(Arc<EndpointSlice>),
+    /// A slice: as part of a Service, and as part of a ServiceImport. It is at least one of them.
+    EndpointSlice(ObjectName, [Option<Arc<EndpointSlice>>; 2]),
     /// The slices that mirror an Endpoints object.
     Endpoints(ObjectName, Arc<[Arc<EndpointSlice>]>),
     /// A Pod.
@@ -29,6 +29,8 @@ pub(super) enum Object {
     Namespace(Arc<Namespace>),
     /// A ServiceCIDR.
     ServiceCidr(Arc<ServiceCidr>),
+    /// A ServiceImport.
+    ServiceImport(Arc<ServiceImport>),
 }
 
 /// Why there is no object.
@@ -57,8 +59,12 @@ pub(super) fn read(
         Kind::EndpointSlice => {
             let mut object: api::EndpointSlice = source.decode(unknown)?;
             defaults::endpoint_slice(&mut object);
-            let Some(slice) = convert::endpoint_slice(&object, notes)? else { return Ok(None) };
-            Object::EndpointSlice(Arc::new(slice))
+            let own = convert::endpoint_slice(&object, notes)?.map(Arc::new);
+            let imported = convert::imported_slice(&object, notes)?.map(Arc::new);
+            let Some(name) = own.as_ref().or(imported.as_ref()).map(|slice| slice.name.clone()) else {
+                return Ok(None);
+            };
+            Object::EndpointSlice(name, [own, imported])
         }
         Kind::Endpoints => {
             let mut object: api::Endpoints = source.decode(unknown)?;
@@ -80,6 +86,11 @@ pub(super) fn read(
         Kind::ServiceCidr => {
             Object::ServiceCidr(Arc::new(convert::service_cidr(&source.decode(unknown)?, notes)?))
         }
+        Kind::ServiceImport => {
+            let mut object: api::ServiceImport = source.decode(unknown)?;
+            defaults::namespace_of(&mut object.metadata);
+            Object::ServiceImport(Arc::new(convert::service_import(&object, notes)?))
+        }
     }))
 }
 
@@ -91,12 +102,15 @@ impl Object {
                 pool.families(families);
                 _ = Arc::get_mut(service).map(|service| pool.service(service));
             }
-            Self::EndpointSlice(slice) => _ = Arc::get_mut(slice).map(|slice| pool.slice(slice)),
+            Self::EndpointSlice(_, slices) => {
+                slices.iter_mut().flatten().filter_map(Arc::get_mut).for_each(|slice| pool.slice(slice));
+            }
             Self::Endpoints(..)
             | Self::Pod(_)
             | Self::Node(_)
             | Self::Namespace(_)
-            | Self::ServiceCidr(_) => {}
+            | Self::ServiceCidr(_)
+            | Self::ServiceImport(_) => {}
         }
     }
 
@@ -104,12 +118,13 @@ impl Object {
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self::Service(..) => Kind::Service,
-            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::EndpointSlice(..) => Kind::EndpointSlice,
             Self::Endpoints(..) => Kind::Endpoints,
             Self::Pod(_) => Kind::Pod,
             Self::Node(_) => Kind::Node,
             Self::Namespace(_) => Kind::Namespace,
             Self::ServiceCidr(_) => Kind::ServiceCidr,
+            Self::ServiceImport(_) => Kind::ServiceImport,
         }
     }
 
@@ -117,12 +132,12 @@ impl Object {
     pub(super) fn name(&self) -> &dyn fmt::Display {
         match self {
             Self::Service(service, _) => &service.name,
-            Self::EndpointSlice(slice) => &slice.name,
-            Self::Endpoints(name, _) => name,
+            Self::EndpointSlice(name, _) | Self::Endpoints(name, _) => name,
             Self::Pod(pod) => &pod.name,
             Self::Node(node) => &node.name,
             Self::Namespace(namespace) => &namespace.name,
             Self::ServiceCidr(range) => &range.name,
+            Self::ServiceImport(import) => &import.name,
         }
     }
 }

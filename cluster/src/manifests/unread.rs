@@ -15,6 +15,7 @@ pub(super) fn known(kind: Kind, path: &str) -> bool {
         Kind::Node => NODE,
         Kind::Namespace => NAMESPACE,
         Kind::ServiceCidr => SERVICE_CIDR,
+        Kind::ServiceImport => SERVICE_IMPORT,
     };
     let mut groups = own.iter().chain(ANY);
     groups.any(|(group, fields)| *group == parent && fields.contains(&field))
@@ -211,6 +212,20 @@ const NODE: Fields = &[
 ];
 const NAMESPACE: Fields = &[("", &["spec", "status"])];
 const SERVICE_CIDR: Fields = &[("", &["status"])];
+const SERVICE_IMPORT: Fields = &[
+    ("", &["status"]),
+    (
+        "spec",
+        &[
+            "internalTrafficPolicy",
+            "ipFamilies",
+            "sessionAffinity",
+            "sessionAffinityConfig",
+            "trafficDistribution",
+        ],
+    ),
+    ("spec.ports", &["appProtocol"]),
+];
 
 #[cfg(test)]
 mod tests {

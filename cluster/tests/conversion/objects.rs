@@ -221,3 +221,49 @@ fn json_is_read_with_its_tabs_and_escapes() {
     let service = snapshot.services.values().next().unwrap();
     assert_eq!(service.annotations["note"].as_ref(), "é😀/");
 }
+
+const IMPORTED: &str = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n\
+    endpoints: [{addresses: [10.0.0.1]}]\nmetadata: {name: s, labels: ";
+
+#[test]
+fn a_slice_is_part_of_a_service_and_of_a_service_import() {
+    let web = ObjectName::new("default", "web");
+    let labels = "{kubernetes.io/service-name: derived, multicluster.kubernetes.io/service-name: web, \
+                  multicluster.kubernetes.io/source-cluster: east}}";
+    let snapshot = read(&format!("{IMPORTED}{labels}"), &[]);
+    let own = snapshot.slices_of(&ObjectName::new("default", "derived")).next().unwrap();
+    let imported = snapshot.imported[&web].values().next().unwrap();
+    assert_eq!((own.cluster.as_deref(), imported.cluster.as_deref()), (None, Some("east")));
+    assert_eq!(imported.endpoints, own.endpoints);
+    let without = "{kubernetes.io/service-name: derived, multicluster.kubernetes.io/service-name: web}}";
+    let problem = "text, document 1, line 1: EndpointSlice default/s: metadata.labels: \
+                   multicluster.kubernetes.io/source-cluster is missing or no DNS label; \
+                   multicluster.kubernetes.io/service-name is ignored";
+    let snapshot = read(&format!("{IMPORTED}{without}"), &[problem]);
+    assert_eq!((snapshot.slices.len(), snapshot.imported.len()), (1, 0));
+}
+
+#[test]
+fn a_service_import_has_the_addresses_and_ports_of_its_kind() {
+    let import = |spec: &str| {
+        format!(
+            "{{apiVersion: multicluster.x-k8s.io/v1alpha1, kind: ServiceImport, metadata: {{name: web}}, \
+             spec: {spec}, status: {{clusters: [{{cluster: east}}]}}}}"
+        )
+    };
+    let found = |spec: &str, warnings: &[&str]| {
+        let snapshot = read(&import(spec), warnings);
+        let import = &snapshot.imports[&ObjectName::new("default", "web")];
+        let ports =
+            import.ports.iter().map(|port| format!("{:?}/{}/{}", port.name, port.protocol, port.port));
+        (import.headless, import.addresses.clone(), ports.collect::<Vec<_>>().join(" "))
+    };
+    let place = "text, document 1, line 1: ServiceImport default/web: ";
+    let spec = "{type: ClusterSetIP, ips: [10.42.42.42, x], ports: [{name: http, port: 80, protocol: TCP}, {port: 53}]}";
+    let note = format!("{place}spec.ips[1]: \"x\" is not an IP address; left out");
+    let address = "10.42.42.42".parse().unwrap();
+    assert_eq!(found(spec, &[&note]), (false, vec![address], "\"http\"/TCP/80 \"\"/TCP/53".to_owned()));
+    assert_eq!(found("{type: Headless, ips: []}", &[]), (true, Vec::new(), String::new()));
+    let problem = format!("{place}spec.type: \"None\" is neither ClusterSetIP nor Headless");
+    check_left_out(&import("{type: None}"), &[&problem]);
+}

@@ -55,8 +55,8 @@ fn a_folder_that_says_nothing_is_an_error_at_the_start() {
     let none = "the manifest folder FOLDER holds no file named *.yaml, *.yml or *.json";
     check_open(dir.path(), none);
     check_open(folder(&[("readme.txt", "x"), (".hidden.yaml", &service("a", 1))]).path(), none);
-    let kinds =
-        "the manifest folder FOLDER holds no Service, EndpointSlice, Endpoints, Pod, Node or Namespace";
+    let kinds = "the manifest folder FOLDER holds no Service, EndpointSlice, Endpoints, Pod, Node, Namespace or \
+         ServiceImport";
     check_open(folder(&[("a.yaml", "{apiVersion: v1, kind: Secret}")]).path(), kinds);
     check_open(
         folder(&[("a.yaml", "kind: [")]).path(),

@@ -15,6 +15,10 @@ pub struct CacheTally {
     pub prefetch: AtomicU64,
     /// Answers that were served out of date.
     pub served_stale: AtomicU64,
+    /// Answers to another question than was asked, which are not kept.
+    pub drops: AtomicU64,
+    /// How many are kept: with data, and without. As of when it was asked last.
+    pub entries: [AtomicU64; 2],
     /// Answers that had to go for others: with data, and without.
     pub evictions: [AtomicU64; 2],
 }

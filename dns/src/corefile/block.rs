@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lexer::{Line, RawBlock};
-use super::{Error, acl, cache, duration, forward, kubernetes, names, rewrite, secure, template, zones};
+use super::{Error, acl, cache, duration, forward, kubernetes, log, names, rewrite, secure, template, zones};
 use crate::block::{Block, Health, Place, Scheme};
+use crate::compat;
 use crate::forward::ForwardOptions;
 use crate::name::Zone;
 use crate::options::PodNames;
@@ -22,11 +23,11 @@ const HEALTH: &str = ":8080";
 const READY: &str = ":8181";
 const PROMETHEUS: &str = "localhost:9153";
 const BUFSIZE: (u16, u16) = (512, 4096);
-const KNOWN: &str = "acl, autopath, bind, bufsize, cache, errors, file, forward, health, hosts, k8s_external, kubernetes, \
+const KNOWN: &str = "acl, autopath, bind, bufsize, cache, compat, errors, file, forward, health, hosts, k8s_external, kubernetes, \
                      loadbalance, log, loop, minimal, prometheus, ready, reload, rewrite, template, tls, trace, \
                      transfer and whoami";
 /// Plugins that a block may have several of.
-const REPEATED: [&str; 6] = ["acl", "file", "forward", "rewrite", "template", "transfer"];
+const REPEATED: [&str; 7] = ["acl", "file", "forward", "log", "rewrite", "template", "transfer"];
 
 /// Reads a block; one whose names have several ports becomes several.
 pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
@@ -48,6 +49,7 @@ pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
             plugin(block, line, dir)?;
             block.watched.extend(names::watched(line, dir));
         }
+        block.digest = Some(raw.digest());
         finish(block, raw)?;
     }
     Ok(blocks)
@@ -140,13 +142,21 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
         "file" => block.files.extend(names::file(line, dir, &block.zones)?.into_iter().map(Arc::new)),
         "k8s_external" => block.external = Some(names::external(line, &block.zones)?),
         "autopath" => block.autopath = Some(names::autopath(line, dir, &block.zones)?),
+        "compat" => {
+            line.bare()?;
+            let names = line.arguments();
+            if names.is_empty() {
+                return Err(line.error("compat takes at least one name, or all"));
+            }
+            block.compat = compat::Messages::parse(names).map_err(|error| line.error(error.to_string()))?;
+        }
         "minimal" => block.minimal = flag(line)?,
         "whoami" => block.whoami = flag(line)?,
         "trace" => {
             tracing::warn!(line = line.number, "trace: there is no tracing here; the plugin is ignored");
         }
-        "errors" => block.errors = flag(line)?,
-        "log" => block.log = flag(line)?,
+        "errors" => block.errors = Some(log::errors(line)?),
+        "log" => block.log.push(log::log(line)?),
         "loadbalance" => block.loadbalance = loadbalance(line)?,
         "loop" => block.detect_loop = flag(line)?,
         "reload" => block.reload = flag(line)?,

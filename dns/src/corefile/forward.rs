@@ -9,13 +9,16 @@ use rustls::pki_types::ServerName;
 
 use super::lexer::Line;
 use super::{Error, duration, rcode, zones};
+use crate::block::Scheme;
 use crate::forward::{ForwardOptions, IDLE_MAX, Policy, Target, UPSTREAMS_MAX};
 use crate::tls;
 
 const KNOWN: &str = "except, expire, failfast_all_unhealthy_upstreams, failover, force_tcp, health_check, \
      max_concurrent, max_fails, max_idle_conns, next, policy, prefer_udp, read_timeout, tls and tls_servername";
 const PORT: u16 = 53;
-const TLS_PORT: u16 = 853;
+/// How upstreams are asked that prove who they are, and at which port if none is named.
+const ENCRYPTED: [(Scheme, u16); 3] = [(Scheme::Tls, 853), (Scheme::Https, 443), (Scheme::Quic, 853)];
+const PATH: &str = "/dns-query";
 
 /// Reads the plugin; files of upstreams are relative to `dir`.
 pub(super) fn parse(line: &Line, dir: &Path) -> Result<ForwardOptions, Error> {
@@ -147,21 +150,20 @@ fn server_name(line: &Line, name: &str) -> Result<ServerName<'static>, Error> {
     name.map_err(|_| line.error("the name of a server is that of a host, or an address"))
 }
 
-/// An address, an address with its port, one over TLS, or a file in the form of `resolv.conf`.
+/// An address, an address with its port, one that is asked over something encrypted, or a file in the form of `resolv.conf`.
 fn upstream(line: &Line, word: &str, dir: &Path) -> Result<Vec<Target>, Error> {
-    if let Some(secure) = word.strip_prefix("tls://") {
-        let (place, name) = secure.split_once('%').map_or((secure, None), |(at, name)| (at, Some(name)));
-        let address = address(place, TLS_PORT)
-            .ok_or_else(|| line.error(format!("{word:?}: {place:?} is not an address")))?;
-        let name = match name {
-            Some(name) => server_name(line, name)?,
-            None => ServerName::IpAddress(address.ip().into()),
-        };
-        return Ok(vec![Target { address, name: Some(name) }]);
+    let secure = ENCRYPTED.iter().find_map(|(scheme, port)| {
+        let rest = word.strip_prefix(scheme.as_str())?.strip_prefix("://")?;
+        Some((*scheme, *port, rest))
+    });
+    if let Some((scheme, port, rest)) = secure {
+        return Ok(vec![encrypted(line, word, (scheme, port), rest)?]);
     }
     let plain = word.strip_prefix("dns://").unwrap_or(word);
     if plain.contains("://") {
-        return Err(line.error(format!("{word:?}: upstreams are asked in plain DNS, or over TLS (tls://)")));
+        return Err(
+            line.error(format!("{word:?}: upstreams are asked over dns://, tls://, https:// or quic://"))
+        );
     }
     if let Some(address) = address(plain, PORT) {
         return Ok(vec![address.into()]);
@@ -177,6 +179,22 @@ fn upstream(line: &Line, word: &str, dir: &Path) -> Result<Vec<Target>, Error> {
         return Err(line.error(format!("{} names no nameserver", path.display())));
     }
     Ok(addresses)
+}
+
+/// `ADDRESS[:PORT][/PATH][%NAME]`; the path is for HTTPS.
+fn encrypted(line: &Line, word: &str, (scheme, port): (Scheme, u16), rest: &str) -> Result<Target, Error> {
+    let (place, name) = rest.split_once('%').map_or((rest, None), |(at, name)| (at, Some(name)));
+    let (place, path) = match place.find('/') {
+        Some(slash) if scheme == Scheme::Https => place.split_at(slash),
+        _ => (place, if scheme == Scheme::Https { PATH } else { "" }),
+    };
+    let problem = || line.error(format!("{word:?}: {place:?} is not an address"));
+    let address = address(place, port).ok_or_else(problem)?;
+    let name = match name {
+        Some(name) => server_name(line, name)?,
+        None => ServerName::IpAddress(address.ip().into()),
+    };
+    Ok(Target { address, scheme, name: Some(name), path: path.into() })
 }
 
 fn address(text: &str, port: u16) -> Option<SocketAddr> {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::lexer::Line;
 use super::{Error, zones};
+use crate::compat;
 use crate::name::Zone;
 use crate::options::{Options, PodNames, TTL_MAX_S};
 use crate::selector::Selector;
 
-const KNOWN: &str = "endpoint_pod_names, fallthrough, ignore, labels, namespace_labels, namespaces, \
-                     noendpoints, pods, terminating_endpoints, ttl and zonal";
+const KNOWN: &str = "compat, endpoint_pod_names, fallthrough, ignore, labels, multicluster, namespace_labels, \
+                     namespaces, noendpoints, pods, terminating_endpoints, ttl and zonal";
 
 /// Reads the plugin; without zones of its own it has those of the block.
 pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
@@ -41,6 +42,12 @@ pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
             ("noendpoints", []) => options.endpoints = false,
             ("ignore", [what]) if what == "empty_service" => options.ignore_empty = true,
             ("ignore", _) => return Err(option.error("ignore takes one argument: empty_service")),
+            ("compat", [_, ..]) => {
+                let names = option.arguments();
+                options.compat =
+                    compat::Names::parse(names).map_err(|error| option.error(error.to_string()))?;
+            }
+            ("multicluster", _) => options.multicluster = multicluster(option, &options.zones)?,
             ("fallthrough", []) => options.fallthrough = Some(zones::or_root(option, &[])?),
             ("fallthrough", names) => options.fallthrough = Some(zones::parse(option, names)?),
             ("endpoint_pod_names" | "noendpoints" | "terminating_endpoints" | "zonal", _) => option.none()?,
@@ -51,6 +58,17 @@ pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
         return Err(line.error("namespaces and namespace_labels exclude each other"));
     }
     Ok(options)
+}
+
+/// Zones whose Services several clusters share; they are among the zones of the plugin.
+fn multicluster(line: &Line, of_plugin: &[Zone]) -> Result<Vec<Zone>, Error> {
+    let zones = zones::parse(line, line.arguments())?;
+    match zones.iter().find(|zone| !of_plugin.contains(zone)) {
+        _ if zones.is_empty() => Err(line.error("multicluster takes at least one zone")),
+        Some(zone) => Err(line.error(format!("{zone} is none of the zones of this plugin; add it there"))),
+        None if zones.iter().any(Zone::is_reverse) => Err(line.error("a reverse zone has no Services")),
+        None => Ok(zones),
+    }
 }
 
 fn selector(line: &Line) -> Result<Selector, Error> {

@@ -1,5 +1,7 @@
 //! Corefile text into blocks of lines of words.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use super::Error;
 
 /// A server block: what it is asked for, and its plugins.
@@ -46,6 +48,23 @@ pub(super) fn blocks(text: &str) -> Result<Vec<RawBlock>, Error> {
         blocks.push(RawBlock { head, plugins });
     }
     Ok(blocks)
+}
+
+impl RawBlock {
+    /// Stands for its words, wherever they are in the file.
+    pub(super) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.head.hash(&mut hasher);
+        self.plugins.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl Hash for Line {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.words.hash(hasher);
+        self.body.hash(hasher);
+    }
 }
 
 impl Line {

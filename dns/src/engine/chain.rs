@@ -20,7 +20,7 @@ pub struct Chain {
     /// The cluster's names.
     pub kubernetes: Option<Kubernetes>,
     /// Kept answers from elsewhere.
-    pub cache: Option<Cache>,
+    pub cache: Option<Arc<Cache>>,
     /// Whom to ask, the longest zone first.
     pub forward: Vec<Arc<Forward>>,
     /// It has none of the plugins that most blocks do without.
@@ -50,7 +50,7 @@ impl Chain {
             && block.hosts.is_none()
             && block.external.is_none()
             && !block.whoami;
-        let cache = block.cache.clone().map(Cache::new);
+        let cache = block.cache.clone().map(Cache::new).map(Arc::new);
         Self { kubernetes, cache, forward, plain, tally: None, block }
     }
 

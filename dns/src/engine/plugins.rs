@@ -9,12 +9,11 @@ use std::net::IpAddr;
 use super::restore::{restore, search_answer};
 use super::{Ask, Chain, Context, Engine, Reply, Source, Stage, Step};
 use crate::plugin::acl::Verdict;
-use crate::plugin::external::External;
 use crate::plugin::rewrite::{Rewritten, rewrite};
 use crate::wire::query::Query;
 use crate::wire::writer::{Section, Transport, Writer};
 use crate::wire::{QUESTION_NAME, Rcode, kind};
-use crate::zone::{self, Outcome, Request, Resolved};
+use crate::zone::{self, Outcome, Resolved};
 
 impl Engine {
     /// Goes through all plugins of a block.
@@ -175,9 +174,13 @@ impl Engine {
                 return reply(rcode.code(), Source::Hosts);
             }
         }
-        if let (Some(external), Some(_)) = (&block.external, &chain.kubernetes)
-            && let Some(step) = self.external(number, external, query, context, out)
-        {
+        let external = block.external.as_ref().and_then(|external| {
+            let source = Source::External;
+            self.ask_index(number, query, context, out, source, |index, options, request, writer| {
+                zone::external(index, options, external, query, request, writer)
+            })
+        });
+        if let Some(step) = external {
             return step;
         }
         if let Some(step) = self.kubernetes(number, query, context, out) {
@@ -202,32 +205,6 @@ impl Engine {
             return reply(0, Source::Whoami);
         }
         self.elsewhere(number, query, context, out)
-    }
-
-    fn external(
-        &self,
-        number: usize,
-        external: &External,
-        query: &Query<'_>,
-        context: Context<'_>,
-        out: &mut Vec<u8>,
-    ) -> Option<Step> {
-        let chain = &self.chains[number];
-        let kubernetes = chain.kubernetes.as_ref()?;
-        let block = &chain.block;
-        let turn = if block.loadbalance { context.turn } else { 0 };
-        let mut writer = Writer::begin(out, query, context.transport, block.form());
-        let index = kubernetes.index.load();
-        let request = Request { turn, resolved: context.resolved };
-        match zone::external(&index, &kubernetes.options, external, query, request, &mut writer) {
-            Outcome::Answered(rcode) => {
-                writer.finish(query, rcode, true);
-                let reply = Reply::of(query, rcode.code(), Some(number), Source::External);
-                Some(Step::Reply(reply))
-            }
-            Outcome::Foreign(target) => Some(Step::Ask(Ask::Own(target))),
-            Outcome::Next => None,
-        }
     }
 }
 

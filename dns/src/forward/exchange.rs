@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::Ordering;
 
 use tokio::net::UdpSocket;
 
 use super::connection::Connection;
 use super::options::ForwardOptions;
 use super::upstream::Upstream;
+use crate::metrics::Way;
 use crate::wire::relay::{Mismatch, Relayed};
 use crate::wire::writer::Transport;
 use crate::wire::{HEADER, UDP_PAYLOAD, kind};
@@ -28,7 +28,10 @@ pub(super) async fn ask(
     let [_, _, high, low] = random().to_be_bytes();
     query[..2].copy_from_slice(&[high, low]);
     match transport {
-        Transport::Udp if upstream.target.name.is_none() => over_udp(upstream.target.address, &query).await,
+        Transport::Udp if upstream.target.name.is_none() => {
+            upstream.tally.opened(Way::Udp);
+            over_udp(upstream.target.address, &query).await
+        }
         Transport::Udp | Transport::Tcp => over_connection(upstream, &query, options).await,
     }
 }
@@ -68,14 +71,15 @@ async fn over_udp(upstream: SocketAddr, query: &[u8]) -> io::Result<Relayed> {
 
 /// A connection that was closed while it waited says nothing about the upstream: the next is tried.
 async fn over_connection(upstream: &Upstream, query: &[u8], options: &ForwardOptions) -> io::Result<Relayed> {
+    let way = if upstream.target.name.is_some() { Way::Encrypted } else { Way::Tcp };
     while let Some(mut connection) = upstream.idle.take(options.expire) {
         if let Ok(answer) = connection.ask(query).await {
-            upstream.reused.fetch_add(1, Ordering::Relaxed);
+            upstream.tally.reused(way);
             upstream.idle.put(connection, options.idle_max);
             return Ok(answer);
         }
     }
-    upstream.opened.fetch_add(1, Ordering::Relaxed);
+    upstream.tally.opened(way);
     let mut connection = Connection::open(&upstream.target, options.tls.as_ref()).await?;
     let answer = connection.ask(query).await?;
     upstream.idle.put(connection, options.idle_max);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+use crate::block::Scheme;
 use crate::name::Zone;
 
 /// Connections to one upstream that wait for their next query, unless `max_idle_conns` says less.
@@ -55,8 +56,12 @@ pub struct ForwardOptions {
 pub struct Target {
     /// Its address and port.
     pub address: SocketAddr,
+    /// How it is asked.
+    pub scheme: Scheme,
     /// The name that its certificate must have; `None` for one that is asked in the clear.
     pub name: Option<ServerName<'static>>,
+    /// Where queries go over HTTPS: a path such as `/dns-query`.
+    pub path: Box<str>,
 }
 
 /// How an upstream that failed is probed.
@@ -108,9 +113,10 @@ impl ForwardOptions {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, path) = (self.scheme.as_str(), &self.path);
         match &self.name {
             None => write!(f, "{}", self.address),
-            Some(name) => write!(f, "tls://{} ({})", self.address, name.to_str()),
+            Some(name) => write!(f, "{scheme}://{}{path} ({})", self.address, name.to_str()),
         }
     }
 }
@@ -123,6 +129,6 @@ impl fmt::Debug for Target {
 
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Self {
-        Self { address, name: None }
+        Self { address, scheme: Scheme::Dns, name: None, path: Box::default() }
     }
 }

@@ -1,7 +1,7 @@
 //! One upstream: how fast it mostly answers, and whether it answers at all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::Idle;
 use super::exchange;
 use super::options::{ForwardOptions, Target};
+use crate::metrics::ProxyTally;
 use crate::wire::writer::Transport;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,12 +27,7 @@ const FASTER_FOR_SLOWER: u32 = 19;
 pub struct Upstream {
     /// Where it is.
     pub target: Target,
-    /// Queries that went over a connection which had waited.
-    pub reused: AtomicU64,
-    /// Connections that were opened.
-    pub opened: AtomicU64,
-    /// Probes that failed.
-    pub failures: AtomicU64,
+    pub(super) tally: Arc<ProxyTally>,
     pub(super) idle: Idle,
     fails: AtomicU32,
     probed: AtomicBool,
@@ -43,9 +39,7 @@ impl Upstream {
     pub fn new(target: Target) -> Self {
         Self {
             target,
-            reused: AtomicU64::new(0),
-            opened: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            tally: Arc::default(),
             idle: Idle::default(),
             fails: AtomicU32::new(0),
             probed: AtomicBool::new(false),
@@ -63,7 +57,8 @@ impl Upstream {
         fails_max > 0 && self.fails.load(Ordering::Relaxed) > fails_max
     }
 
-    pub(super) fn answered(&self, after: Duration) {
+    pub(super) fn answered(&self, rcode: u16, after: Duration) {
+        self.tally.answered(rcode, after);
         let us = u32::try_from(after.as_micros()).unwrap_or(u32::MAX);
         let p95 = self.p95_us.load(Ordering::Relaxed);
         let step = (p95 / STEP_SHARE).max(FASTER_FOR_SLOWER);
@@ -91,7 +86,7 @@ impl Upstream {
                     return;
                 }
                 upstream.fails.fetch_add(1, Ordering::Relaxed);
-                upstream.failures.fetch_add(1, Ordering::Relaxed);
+                upstream.tally.probe_failed();
                 drop(upstream);
                 sleep(options.probe.interval).await;
             }

@@ -1,7 +1,6 @@
 //! Snapshots into indexes, doing again only what changed.
 
 use std::collections::BTreeSet;
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use seaway_cluster::{ServiceName, Snapshot};
 
 use super::entry::Unnamed;
 use super::reverse::{Added, Owner};
-use super::{Entry, HASHER, Index, NameServer, PodAddress, Port};
+use super::{Entry, Index, NameServer, PodAddress, Port};
 use crate::options::{Options, PodNames};
 
 /// Makes one index after the other from the snapshots of a source.
@@ -60,8 +59,9 @@ impl Builder {
                     None
                 }
             };
-            index.put(&name, entry, &mut change);
+            index.put(&name, entry.as_ref(), &mut change);
         }
+        let shared = self.update_imports(&snapshot, &mut index, &mut unnamed);
         if !change.slots.is_empty() {
             change.slots.sort_unstable();
             let gone = |slot| change.slots.binary_search(&slot).is_ok();
@@ -77,7 +77,8 @@ impl Builder {
             }
         }
         index.servers = name_servers(&index, &self.options.local_ips);
-        let altered = !change.slots.is_empty()
+        let altered = shared
+            || !change.slots.is_empty()
             || !Arc::ptr_eq(&index.namespaces, &self.index.namespaces)
             || !Arc::ptr_eq(&index.pods, &self.index.pods);
         if altered || !index.synced {
@@ -92,14 +93,45 @@ impl Builder {
     /// The Services whose entries may differ.
     fn touched(&self, snapshot: &Snapshot, index: &Index) -> BTreeSet<ServiceName> {
         let changed = snapshot.changed_services(&self.snapshot);
+        self.with_moved(changed, snapshot.services.keys(), index)
+    }
+
+    /// Names that changed, and those of namespaces that came or went.
+    fn with_moved<'n>(
+        &self,
+        changed: BTreeSet<&ServiceName>,
+        all: impl Iterator<Item = &'n ServiceName>,
+        index: &Index,
+    ) -> BTreeSet<ServiceName> {
         let mut names: BTreeSet<ServiceName> = changed.into_iter().cloned().collect();
         let moved: HashSet<&Box<[u8]>> =
             index.namespaces.symmetric_difference(&self.index.namespaces).collect();
         if !moved.is_empty() {
             let of_moved = |name: &&ServiceName| moved.contains(&folded(&name.namespace));
-            names.extend(snapshot.services.keys().filter(of_moved).cloned());
+            names.extend(all.filter(of_moved).cloned());
         }
         names
+    }
+
+    /// Brings the Services that several clusters share up to date. Returns whether one changed.
+    fn update_imports(&self, snapshot: &Snapshot, index: &mut Index, unnamed: &mut Vec<Unnamed>) -> bool {
+        if self.options.multicluster.is_empty() {
+            return false;
+        }
+        let changed = snapshot.changed_imports(&self.snapshot);
+        let mut altered = false;
+        for name in self.with_moved(changed, snapshot.imports.keys(), index) {
+            let import = snapshot.imports.get(&name);
+            let import = import.filter(|import| self.options.labels.fits(&import.labels));
+            let slices = snapshot.imported.get(&name).into_iter().flat_map(|slices| slices.values());
+            let visible = index.has_namespace(&folded(&name.namespace));
+            let entry = import.and_then(|import| {
+                let entry = Entry::of_import(import, slices, visible, &self.options);
+                entry.map_err(|error| unnamed.push(error)).ok()
+            });
+            altered |= index.imports.put(&name, entry.map(Arc::new)).is_some();
+        }
+        altered
     }
 
     fn entry(
@@ -125,53 +157,14 @@ struct Change {
 
 impl Index {
     /// Puts the entry of a Service in force, or removes it.
-    fn put(&mut self, name: &ServiceName, entry: Option<Arc<Entry>>, change: &mut Change) {
-        let key = key(name);
-        let hash = HASHER.hash_one(&*key);
-        let entries = &self.entries;
-        let of_name = |slot: &u32| {
-            let there = entries[*slot as usize].as_ref();
-            there.is_some_and(|there| there.key().eq_ignore_ascii_case(&key))
-        };
-        let slot = match (self.slots.find_entry(hash, of_name), &entry) {
-            (Err(_), None) => return,
-            (Ok(found), Some(entry)) => {
-                let slot = *found.get();
-                let same = self.entries[slot as usize].as_ref() == Some(entry);
-                if same {
-                    // Taken over all the same, so that the facts before it can go.
-                    self.entries[slot as usize] = Some(Arc::clone(entry));
-                    return;
-                }
-                slot
+    fn put(&mut self, name: &ServiceName, entry: Option<&Arc<Entry>>, change: &mut Change) {
+        if let Some(slot) = self.services.put(name, entry.cloned()) {
+            change.slots.push(slot);
+            if let Some(entry) = entry {
+                change.owners.extend(owners(entry, slot));
+                change.outside.extend(outside(entry, slot));
             }
-            (Ok(found), None) => {
-                let slot = found.remove().0;
-                self.free.push(slot);
-                slot
-            }
-            (Err(_), Some(_)) => {
-                let Some(slot) = self.free.pop().or_else(|| u32::try_from(self.entries.len()).ok()) else {
-                    return;
-                };
-                if slot as usize == self.entries.len() {
-                    self.entries.push(None);
-                }
-                let entries = &self.entries;
-                let rehash = |slot: &u32| {
-                    let there = entries[*slot as usize].as_ref();
-                    there.map_or(0, |there| HASHER.hash_one(there.key().to_ascii_lowercase().as_slice()))
-                };
-                self.slots.insert_unique(hash, slot, rehash);
-                slot
-            }
-        };
-        change.slots.push(slot);
-        if let Some(entry) = &entry {
-            change.owners.extend(owners(entry, slot));
-            change.outside.extend(outside(entry, slot));
         }
-        self.entries[slot as usize] = entry;
     }
 }
 
@@ -200,15 +193,6 @@ fn visible(snapshot: &Snapshot, options: &Options) -> HashSet<Box<[u8]>> {
 
 fn folded(name: &str) -> Box<[u8]> {
     name.as_bytes().to_ascii_lowercase().into()
-}
-
-fn key(name: &ServiceName) -> Vec<u8> {
-    let mut key = Vec::with_capacity(name.name.len() + name.namespace.len() + 2);
-    for label in [&*name.name, &*name.namespace] {
-        key.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
-        key.extend(label.bytes().map(|octet| octet.to_ascii_lowercase()));
-    }
-    key
 }
 
 fn pods(snapshot: &Snapshot) -> Vec<PodAddress> {

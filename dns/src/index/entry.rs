@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use seaway_cluster::{EndpointSlice, Ingress, Protocol, Service, ServiceName, ServiceType};
+use seaway_cluster::{EndpointSlice, Ingress, Protocol, Service, ServiceImport, ServiceName, ServiceType};
 
 use super::{Addresses, Members};
 use crate::name::{self, LABEL_MAX};
@@ -64,6 +64,9 @@ pub enum Unnamed {
     /// Its name or namespace is no label.
     #[error("service {0}: its name or namespace is no DNS label (1 to 63 octets); it is left out")]
     Name(ServiceName),
+    /// The same of one that several clusters share.
+    #[error("ServiceImport {0}: its name or namespace is no DNS label (1 to 63 octets); it is left out")]
+    Import(ServiceName),
     /// Its external name is an address.
     #[error("service {0}: spec.externalName {1} is an address, not a name; it is left out")]
     Address(ServiceName, IpAddr),
@@ -109,6 +112,36 @@ impl Entry {
             addresses,
             members,
             outside: options.external_ttl_s.and_then(|ttl_s| Outside::of(service, ttl_s)).map(Box::new),
+            stem,
+        })
+    }
+
+    /// What the names of a Service answer that several clusters share.
+    ///
+    /// # Errors
+    /// If it can have no name.
+    pub fn of_import<'s>(
+        import: &ServiceImport,
+        slices: impl Iterator<Item = &'s Arc<EndpointSlice>>,
+        visible: bool,
+        options: &Options,
+    ) -> Result<Self, Unnamed> {
+        let stem = stem(&import.name).ok_or_else(|| Unnamed::Import(import.name.clone()))?;
+        let members = Members::of(slices.filter(|_| options.endpoints), options);
+        let addresses = if import.headless {
+            Addresses::of(members.iter().map(|member| member.address), options.ttl_s)
+        } else {
+            Addresses::of(import.addresses.iter().copied(), options.ttl_s)
+        };
+        Ok(Self {
+            name: import.name.clone(),
+            visible,
+            headless: import.headless,
+            alias: None,
+            ports: import.ports.iter().filter(|_| !import.headless).cloned().collect(),
+            addresses,
+            members,
+            outside: None,
             stem,
         })
     }

@@ -34,6 +34,15 @@ pub struct Members {
     zonal: bool,
 }
 
+/// The name of an endpoint, in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberName<'n> {
+    /// Its own label.
+    pub label: &'n [u8],
+    /// The label of the cluster that it was imported from; empty for this one.
+    pub cluster: &'n [u8],
+}
+
 /// A ready endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'m> {
@@ -43,6 +52,7 @@ pub struct Member<'m> {
     pub repeated: bool,
     endpoint: &'m Endpoint,
     spot: &'m Spot,
+    cluster: Option<&'m str>,
     pod_names: bool,
 }
 
@@ -103,7 +113,7 @@ impl Members {
             let (mut namesake, mut repeated) = (false, false);
             for (_, other) in before {
                 let other = self.member(&self.list[*other as usize]);
-                let same = *other.label().folded() == *label.folded();
+                let same = other.cluster == member.cluster && *other.label().folded() == *label.folded();
                 namesake |= same;
                 repeated |= same && other.address == member.address;
             }
@@ -130,11 +140,15 @@ impl Members {
         self.list.get(place).map(|spot| self.member(spot))
     }
 
-    /// Those of a name in lower case, in the order of the list.
-    pub fn named<'m>(&'m self, name: &'m [u8]) -> impl Iterator<Item = Member<'m>> + Clone {
-        self.candidates(name)
-            .map(|spot| self.member(spot))
-            .filter(move |member| *member.label().folded() == *name)
+    /// Those of a name, in the order of the list.
+    pub fn named<'m>(&'m self, name: MemberName<'m>) -> impl Iterator<Item = Member<'m>> + Clone {
+        let candidates = self.candidates(name.label).map(|spot| self.member(spot));
+        candidates.filter(move |member| *member.label().folded() == *name.label && member.is_of(name.cluster))
+    }
+
+    /// Whether one was imported from a cluster, whose id is in lower case.
+    pub fn has_cluster(&self, id: &[u8]) -> bool {
+        !id.is_empty() && self.iter().any(|member| member.is_of(id))
     }
 
     /// The ports that a member listens on.
@@ -154,7 +168,10 @@ impl Members {
         let candidates = label.as_deref().map(|label| self.candidates(label)).into_iter().flatten();
         let earlier = candidates.take_while(move |other| !std::ptr::eq(*other, member.spot));
         let earlier = earlier.map(|spot| self.member(spot));
-        earlier.filter(move |other| label.as_deref().is_some_and(|label| *other.label().folded() == *label))
+        earlier.filter(move |other| {
+            let same = label.as_deref().is_some_and(|label| *other.label().folded() == *label);
+            same && other.cluster == member.cluster
+        })
     }
 
     /// Those that may have a name in lower case, in the order of the list.
@@ -167,9 +184,10 @@ impl Members {
     }
 
     fn member<'m>(&'m self, spot: &'m Spot) -> Member<'m> {
-        let endpoint = &self.slices[usize::from(spot.slice)].endpoints[spot.endpoint as usize];
-        let (address, repeated) = (endpoint.address, spot.repeated);
-        Member { address, repeated, endpoint, spot, pod_names: self.pod_names }
+        let slice = &self.slices[usize::from(spot.slice)];
+        let endpoint = &slice.endpoints[spot.endpoint as usize];
+        let (address, repeated, cluster) = (endpoint.address, spot.repeated, slice.cluster.as_deref());
+        Member { address, repeated, endpoint, spot, cluster, pod_names: self.pod_names }
     }
 }
 
@@ -179,7 +197,8 @@ impl PartialEq for Members {
         let same = |(one, other): (Member<'_>, Member<'_>)| {
             let zone = !self.zonal || one.endpoint.zone == other.endpoint.zone;
             let slice = one.spot.slice == other.spot.slice;
-            one.address == other.address && one.host() == other.host() && zone && slice
+            let name = one.host() == other.host() && one.cluster == other.cluster;
+            one.address == other.address && name && zone && slice
         };
         let ports =
             |members: &Self| members.slices.iter().map(|slice| slice.ports.clone()).collect::<Vec<_>>();
@@ -211,6 +230,25 @@ impl<'m> Member<'m> {
             Some(host) => Label::of_host(host),
             None => Label::of_address(self.address),
         }
+    }
+
+    /// Its labels left of the Service's name, appended with their length octets.
+    pub fn push_name(self, out: &mut Vec<u8>) {
+        self.label().push_to(out);
+        if let Some(cluster) = self.cluster {
+            out.push(u8::try_from(cluster.len()).unwrap_or_default());
+            out.extend_from_slice(cluster.as_bytes());
+        }
+    }
+
+    /// How many octets that is.
+    pub fn name_length(self) -> usize {
+        1 + self.label().octets().len() + self.cluster.map_or(0, |cluster| 1 + cluster.len())
+    }
+
+    /// Whether it was imported from a cluster, whose id is in lower case; the empty id is this one's.
+    fn is_of(self, cluster: &[u8]) -> bool {
+        self.cluster.unwrap_or_default().as_bytes().eq_ignore_ascii_case(cluster)
     }
 
     /// The endpoint's own name. One that is no label is passed over, as if there were none.

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::cache::CacheTally;
 
+use super::proxy::{PROTOCOLS, ProxyTally};
 use super::{
     DURATIONS, Distribution, FIRST_DURATION_US, KINDS, Metrics, PLUGINS, RCODES, SIZES, Stripe, Tally, WAYS,
 };
@@ -42,6 +43,7 @@ impl Collector for Reader {
         responses(&tallies, &mut encoder)?;
         singles(&metrics, &mut encoder)?;
         caches(&metrics, &mut encoder)?;
+        proxies(&metrics, &mut encoder)?;
         https(&metrics, &mut encoder)?;
         distributions(&tallies, &mut encoder)
     }
@@ -99,17 +101,12 @@ fn singles(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(),
         ("coredns_panics", "Panics that were caught", &metrics.panics),
         ("coredns_reload_failed", "Configurations that could not be taken over", &metrics.reload_failed),
         ("coredns_forward_max_concurrent_rejects", "Queries refused by max_concurrent", &metrics.crowded),
+        ("coredns_forward_healthcheck_broken", "Queries that found all upstreams down", &metrics.broken),
         ("seaway_dns_shed", "Queries shed while too many waited for upstreams", &metrics.shed),
     ];
     for (name, help, counter) in counters {
         let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family)?;
-    }
-    let mut family =
-        encoder.encode_descriptor("coredns_cache_entries", "Kept answers", None, MetricType::Gauge)?;
-    for (sort, entries) in ["success", "denial"].into_iter().zip(&metrics.cache_entries) {
-        let count = i64::try_from(entries.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
-        ConstGauge::new(count).encode(family.encode_family(&[("type", sort)])?)?;
     }
     Ok(())
 }
@@ -117,10 +114,11 @@ fn singles(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(),
 fn caches(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     let caches = metrics.caches.lock();
     type Count = fn(&CacheTally) -> &AtomicU64;
-    let counts: [(&str, &str, Option<&str>, Count); 8] = [
+    let counts: [(&str, &str, Option<&str>, Count); 9] = [
         ("requests", "Queries that were looked up in the cache", None, |tally| &tally.requests),
         ("misses", "Queries that no answer in date was kept for", None, |tally| &tally.misses),
         ("prefetch", "Answers that were asked for again before their end", None, |tally| &tally.prefetch),
+        ("drops", "Answers to another question, which are not kept", None, |tally| &tally.drops),
         ("served_stale", "Answers served out of date", None, |tally| &tally.served_stale),
         ("hits", "Queries answered from the cache", Some("success"), |tally| &tally.hits[0]),
         ("hits", "", Some("denial"), |tally| &tally.hits[1]),
@@ -139,7 +137,68 @@ fn caches(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), 
             }
         }
     }
+    let mut family =
+        encoder.encode_descriptor("coredns_cache_entries", "Kept answers", None, MetricType::Gauge)?;
+    for ((server, zone), tally) in caches.iter() {
+        for (sort, entries) in ["success", "denial"].into_iter().zip(&tally.entries) {
+            let labels = [("server", server.as_str()), ("type", sort), ("zones", zone), ("view", "")];
+            let count = i64::try_from(entries.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
     Ok(())
+}
+
+fn proxies(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let proxies = metrics.proxies.lock();
+    let proxies: Vec<_> = proxies.iter().map(|(to, tally)| (to.to_string(), tally)).collect();
+    let name = "coredns_proxy_request_duration_seconds";
+    let mut family =
+        encoder.encode_descriptor(name, "How long upstreams took", None, MetricType::Histogram)?;
+    for (to, tally) in &proxies {
+        for (rcode, durations) in RCODES.iter().zip(&tally.durations) {
+            let labels = [("proxy_name", "forward"), ("to", to), ("rcode", rcode)];
+            let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let mut buckets: Vec<(f64, u64)> =
+                seconds().into_iter().zip(durations.below.iter().map(load)).collect();
+            buckets.push((f64::MAX, load(&durations.above)));
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            if count > 0 {
+                let sum = load(&durations.sum) as f64 / 1_000_000.0;
+                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            }
+        }
+    }
+    let name = "coredns_proxy_healthcheck_failures";
+    let mut family = encoder.encode_descriptor(name, "Probes that failed", None, MetricType::Counter)?;
+    for (to, tally) in &proxies {
+        let labels = [("proxy_name", "forward"), ("to", to)];
+        let count = tally.failures.load(Ordering::Relaxed);
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    type Count = fn(&ProxyTally) -> &[AtomicU64; PROTOCOLS.len()];
+    let counts: [(&str, &str, Count); 2] = [
+        ("coredns_proxy_conn_cache_hits", "Queries over a connection that had waited", |tally| &tally.reused),
+        ("coredns_proxy_conn_cache_misses", "Connections that were opened", |tally| &tally.opened),
+    ];
+    for (name, help, of) in counts {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (to, tally) in &proxies {
+            for (proto, count) in PROTOCOLS.iter().zip(of(tally)) {
+                let labels = [("proxy_name", "forward"), ("to", to), ("proto", proto)];
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The upper bounds of durations.
+fn seconds() -> Vec<f64> {
+    (0..DURATIONS).map(|place| (FIRST_DURATION_US << place) as f64 / 1_000_000.0).collect()
 }
 
 fn https(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -154,8 +213,7 @@ fn https(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), f
 }
 
 fn distributions(tallies: &[Arc<Tally>], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let seconds: Vec<f64> =
-        (0..DURATIONS).map(|place| (FIRST_DURATION_US << place) as f64 / 1_000_000.0).collect();
+    let seconds = seconds();
     let help = "How long answers took";
     let mut family = encoder.encode_descriptor(
         "coredns_dns_request_duration_seconds",

@@ -49,13 +49,20 @@ pub(super) async fn upstream(
             reply(answer.write(query, transport, form, age, out))
         }
         Err(failure) => {
-            let rcode = if failure == Failure::Crowded { Rcode::Refused } else { Rcode::ServFail };
+            let rcode = match failure {
+                Failure::Crowded => Rcode::Refused,
+                Failure::Question => Rcode::FormErr,
+                Failure::Down | Failure::Unreachable => Rcode::ServFail,
+            };
+            if let (Failure::Question, Some(cache)) = (failure, &chain.cache) {
+                cache.note_drop();
+            }
             if failure == Failure::Crowded {
                 metrics.crowded.fetch_add(1, Ordering::Relaxed);
             }
             tracing::debug!(name = ?query.name, %failure, "an upstream could not be asked");
             Writer::begin(out, query, transport, form).finish(query, rcode, false);
-            reply(rcode.code())
+            Reply { failure: Some(failure), ..reply(rcode.code()) }
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::asking::{question, records, renew, upstream};
 use super::http::Page;
-use super::report::report;
+use super::report::{Answered, report};
 use crate::block::Place;
 use crate::engine::{Ask, Context, Engine, Reply, Source, Stage, Step};
 use crate::metrics::{Metrics, Sample};
@@ -59,6 +59,7 @@ pub(super) struct Arrival {
 impl Service {
     /// A service with the engine of a configuration.
     pub fn new(engine: Engine) -> Arc<Self> {
+        engine.trace_panics();
         let metrics = Arc::new(Metrics::default());
         let engine = ArcSwap::from_pointee(engine.counted(&metrics));
         let waiting = Arc::new(Semaphore::new(WAITING_MAX));
@@ -77,9 +78,12 @@ impl Service {
         self.engine.load()
     }
 
-    /// Puts another engine in force: the next query meets it. Listeners stay as they are.
+    /// Puts another engine in force: the next query meets it. Listeners stay as they are, and so does
+    /// what blocks have learned that did not change.
     pub fn replace(&self, engine: Engine) {
-        self.engine.store(Arc::new(engine.counted(&self.metrics)));
+        engine.trace_panics();
+        let engine = engine.counted(&self.metrics).inherit(&self.engine());
+        self.engine.store(Arc::new(engine));
     }
 
     /// What is counted.
@@ -102,12 +106,14 @@ impl Service {
         known.any(|kubernetes| !kubernetes.index().synced).then(|| "kubernetes".to_owned())
     }
 
-    pub(super) fn metrics_text(&self) -> Result<String, fmt::Error> {
+    /// What is counted, in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Never, as long as a `String` can grow.
+    pub fn metrics_text(&self) -> Result<String, fmt::Error> {
         let engine = self.engine();
-        let caches = engine.chains().iter().filter_map(|chain| Some(chain.cache.as_ref()?.sizes()));
-        let (success, denial) = caches.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
-        self.metrics.cache_entries[0].store(success as u64, Ordering::Relaxed);
-        self.metrics.cache_entries[1].store(denial as u64, Ordering::Relaxed);
+        self.metrics.forget_sizes();
+        engine.chains().iter().filter_map(|chain| chain.cache.as_ref()).for_each(|cache| cache.tell_sizes());
         self.metrics.text()
     }
 
@@ -177,7 +183,11 @@ impl Service {
         }
         let engine = self.engine();
         if engine.reports(&reply) {
-            report(&engine, &query, &reply, arrival.transport, Some(arrival.peer));
+            let Arrival { transport, peer, .. } = arrival;
+            let (client, took) = (Some(peer), begun.elapsed());
+            let answered =
+                Answered { query: &query, answer: &answer, reply: &reply, transport, client, took };
+            report(&engine, &answered);
         }
         let sample = Sample {
             reply,

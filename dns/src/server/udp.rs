@@ -13,7 +13,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
 
-use super::report::report;
+use super::report::{Answered, report};
 use super::service::{Arrival, Service};
 use crate::block::Place;
 use crate::engine::{Context, Engine, Reply, Step};
@@ -115,7 +115,9 @@ impl Worker {
         match step {
             Step::Reply(reply) => {
                 if engine.reports(&reply) {
-                    report(engine, query, &reply, Transport::Udp, address(&peer));
+                    let (answer, client, took) = (out.as_slice(), address(&peer), now.elapsed());
+                    let transport = Transport::Udp;
+                    report(engine, &Answered { query, answer, reply: &reply, transport, client, took });
                 }
                 if reply.refresh.is_some() {
                     Arc::clone(&self.service).refresh(query.to_vec(), reply);

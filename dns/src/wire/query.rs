@@ -37,6 +37,8 @@ pub struct Edns<'p> {
     pub version: u8,
     /// It wants DNSSEC records.
     pub dnssec: bool,
+    /// Flags beside that one that have no meaning yet, of the first octet.
+    pub unknown_flags: u8,
     /// Its options, checked for their lengths.
     pub options: &'p [u8],
 }
@@ -120,7 +122,7 @@ impl Query<'_> {
 }
 
 /// A record that does not end within the message.
-pub(super) struct Cut;
+pub(crate) struct Cut;
 
 /// The first OPT among the additional records, which begin after `before` others.
 fn find_opt(
@@ -146,14 +148,15 @@ fn find_opt(
         at += 10 + length;
         if index >= before && found.is_none() && u16::from_be_bytes([*k0, *k1]) == kind::OPT {
             let payload = u16::from_be_bytes([*c0, *c1]);
-            let edns = Edns { payload, version: *version, dnssec: z0 & 0x80 != 0, options: data };
+            let (dnssec, unknown_flags) = (z0 & 0x80 != 0, z0 & 0x7f);
+            let edns = Edns { payload, version: *version, dnssec, unknown_flags, options: data };
             found = Some(if options(data).all(|option| option.is_ok()) { Ok(edns) } else { Err(Cut) });
         }
     }
     Ok(found)
 }
 
-pub(super) fn skip_name(message: &[u8], mut at: usize) -> Result<usize, Cut> {
+pub(crate) fn skip_name(message: &[u8], mut at: usize) -> Result<usize, Cut> {
     loop {
         match *message.get(at).ok_or(Cut)? {
             0 => return Ok(at + 1),

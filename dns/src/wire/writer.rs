@@ -2,6 +2,7 @@
 
 use super::query::{Edns, Query};
 use super::{HEADER, QUESTION_NAME, Rcode, UDP_PAYLOAD, kind};
+use crate::compat;
 
 const OPT_HEADER: usize = 11;
 /// Without EDNS (RFC 1035 section 4.2.1).
@@ -11,6 +12,8 @@ const MESSAGE_MAX: usize = 65_535;
 /// Options that are echoed as they came: NSID, EXPIRE, TCP keepalive. A client's cookie without
 /// one of ours, and padding over a transport that is not encrypted, would be wrong.
 const ECHOED: [u16; 3] = [3, 9, 11];
+/// The cookie and the padding, which CoreDNS echoes as well.
+const ECHOED_BY_COREDNS: [u16; 2] = [10, 12];
 
 /// How a query came, as far as answers depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,11 +31,14 @@ pub struct Form {
     pub cap: u16,
     /// Answers hold nothing but what was asked for.
     pub minimal: bool,
+    /// Which parts are CoreDNS's where ours differ.
+    pub compat: compat::Messages,
 }
 
 impl Form {
     /// Nothing is held back from the client.
-    pub const FULL: Self = Self { cap: u16::MAX, minimal: false };
+    pub const FULL: Self =
+        Self { cap: u16::MAX, minimal: false, compat: compat::Messages { edns: false, truncation: false } };
 }
 
 /// A section that records are added to; sections are written in this order.
@@ -55,6 +61,7 @@ pub struct Writer<'b> {
     truncated: bool,
     edns: bool,
     minimal: bool,
+    compat: compat::Messages,
 }
 
 impl<'b> Writer<'b> {
@@ -69,7 +76,7 @@ impl<'b> Writer<'b> {
             (Transport::Udp, None) => PLAIN_MAX,
             (Transport::Udp, Some(edns)) => usize::from(edns.payload.min(form.cap)).max(PLAIN_MAX),
         };
-        let reserved = query.edns.as_ref().map_or(0, opt_length);
+        let reserved = query.edns.as_ref().map_or(0, |edns| opt_length(edns, form.compat.edns));
         Self {
             limit: size - reserved,
             out,
@@ -77,6 +84,7 @@ impl<'b> Writer<'b> {
             truncated: false,
             edns: query.edns.is_some(),
             minimal: form.minimal,
+            compat: form.compat,
         }
     }
 
@@ -176,7 +184,7 @@ impl<'b> Writer<'b> {
         } else {
             self.out.truncate(start);
             // Lost additional data is no loss of the answer (RFC 2181 section 9).
-            self.truncated |= section != Section::Additional;
+            self.truncated |= section != Section::Additional || self.compat.truncation;
         }
         fits
     }
@@ -190,7 +198,7 @@ impl<'b> Writer<'b> {
     /// Ends an answer from elsewhere, whose flags AA, RA, AD and CD are passed on.
     pub fn finish_with(self, query: &Query<'_>, flags: u16, rcode: u16) {
         if let Some(edns) = &query.edns {
-            opt(self.out, edns, rcode);
+            opt(self.out, edns, rcode, self.compat.edns);
         }
         let truncated = if self.truncated { 0x0200 } else { 0 };
         let flags = 0x8000 | flags & 0x04b0 | truncated | query.flags & 0x0100 | rcode & 0x000f;
@@ -212,23 +220,25 @@ pub fn header_only(out: &mut Vec<u8>, message: &[u8], rcode: Rcode) {
     out.extend_from_slice(&[0; HEADER - 4]);
 }
 
-fn echoed<'p>(edns: &Edns<'p>) -> impl Iterator<Item = &'p [u8]> + use<'p> {
+fn echoed<'p>(edns: &Edns<'p>, as_coredns: bool) -> impl Iterator<Item = &'p [u8]> + use<'p> {
     let fit = edns.version == 0 && edns.options.len() <= 64;
-    edns.options().filter(move |(code, _)| fit && ECHOED.contains(code)).map(|(_, option)| option)
+    let wanted = move |code| ECHOED.contains(&code) || (as_coredns && ECHOED_BY_COREDNS.contains(&code));
+    edns.options().filter(move |(code, _)| fit && wanted(*code)).map(|(_, option)| option)
 }
 
-fn opt_length(edns: &Edns<'_>) -> usize {
-    OPT_HEADER + echoed(edns).map(<[u8]>::len).sum::<usize>()
+fn opt_length(edns: &Edns<'_>, as_coredns: bool) -> usize {
+    OPT_HEADER + echoed(edns, as_coredns).map(<[u8]>::len).sum::<usize>()
 }
 
-fn opt(out: &mut Vec<u8>, edns: &Edns<'_>, rcode: u16) {
+fn opt(out: &mut Vec<u8>, edns: &Edns<'_>, rcode: u16, as_coredns: bool) {
     let high = (rcode >> 4).to_be_bytes()[1];
     let dnssec = if edns.dnssec { 0x80 } else { 0 };
-    let length = u16::try_from(opt_length(edns) - OPT_HEADER).unwrap_or_default();
+    let (size, unknown) = if as_coredns { (edns.payload, edns.unknown_flags) } else { (UDP_PAYLOAD, 0) };
+    let length = u16::try_from(opt_length(edns, as_coredns) - OPT_HEADER).unwrap_or_default();
     out.push(0);
     out.extend_from_slice(&kind::OPT.to_be_bytes());
-    out.extend_from_slice(&UDP_PAYLOAD.to_be_bytes());
-    out.extend_from_slice(&[high, 0, dnssec, 0]);
+    out.extend_from_slice(&size.to_be_bytes());
+    out.extend_from_slice(&[high, 0, dnssec | unknown, 0]);
     out.extend_from_slice(&length.to_be_bytes());
-    echoed(edns).for_each(|option| out.extend_from_slice(option));
+    echoed(edns, as_coredns).for_each(|option| out.extend_from_slice(option));
 }

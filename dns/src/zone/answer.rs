@@ -4,6 +4,7 @@ use super::apex;
 use super::chase::chase;
 use super::lookup::{Found, find};
 use super::scribe::{Owner, Scribe, Yield, push_pointer};
+use crate::compat;
 use crate::index::Index;
 use crate::name::{Name, Zone};
 use crate::options::Options;
@@ -73,13 +74,23 @@ pub fn answer(
 ) -> Outcome {
     let Some(zone) = zone_of(options, &query.name) else { return Outcome::Next };
     let own = Owner::of(&query.name, zone, QUESTION_NAME);
-    match find(index, options, zone, &query.name) {
+    let mut found = find(index, options, zone, &query.name);
+    if options.compat != compat::Names::default() && denied(options, zone, query, found) {
+        found = Found::Missing;
+    }
+    match found {
         Found::Missing => missing(index, options, query, own, writer),
-        Found::Alias(entry) if matches!(query.kind, kind::CNAME | kind::ANY) => {
+        Found::Alias(entry)
+            if query.kind == kind::CNAME || (query.kind == kind::ANY && !options.compat.alias) =>
+        {
             let target = entry.alias.as_deref().unwrap_or_default();
             let owner = |out: &mut Vec<u8>| push_pointer(out, QUESTION_NAME);
             writer
                 .add(Section::Answer, owner, kind::CNAME, options.ttl_s, |out| out.extend_from_slice(target));
+            Outcome::Answered(Rcode::NoError)
+        }
+        Found::Alias(_) if options.compat.alias && !matches!(query.kind, kind::A | kind::AAAA) => {
+            apex::deny(index, options, own, writer);
             Outcome::Answered(Rcode::NoError)
         }
         Found::Alias(entry) => {
@@ -93,6 +104,21 @@ pub fn answer(
             }
             Outcome::Answered(Rcode::NoError)
         }
+    }
+}
+
+/// Whether CoreDNS denies a name for the type asked for although it exists.
+fn denied(options: &Options, zone: &Zone, query: &Query<'_>, found: Found<'_, '_>) -> bool {
+    let compat = options.compat;
+    let bare = matches!(found, Found::Apex | Found::Empty | Found::NameServer);
+    match found {
+        _ if compat.txt && bare && query.kind == kind::TXT => true,
+        Found::Version => compat.version && query.kind != kind::TXT,
+        Found::Address(_) => compat.reverse && query.kind != kind::PTR,
+        Found::Empty if zone.is_reverse() => compat.reverse,
+        // Those nearer to the zone are there for the sake of Services.
+        Found::Empty => compat.protocol && query.name.labels() > zone.labels() + 2,
+        _ => false,
     }
 }
 

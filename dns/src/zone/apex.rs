@@ -25,8 +25,8 @@ pub(super) fn soa_ttl_s(options: &Options) -> u32 {
 }
 
 /// The numbers at the end of the SOA's data.
-pub(super) fn soa_numbers(index: &Index, options: &Options) -> [u32; 5] {
-    [index.serial, REFRESH_S, RETRY_S, EXPIRE_S, options.ttl_s]
+pub(super) fn soa_numbers(index: &Index, denial_ttl_s: u32) -> [u32; 5] {
+    [index.serial, REFRESH_S, RETRY_S, EXPIRE_S, denial_ttl_s]
 }
 
 fn soa(index: &Index, options: &Options, section: Section, owner: Owner<'_>, writer: &mut Writer<'_>) {
@@ -36,7 +36,7 @@ fn soa(index: &Index, options: &Options, section: Section, owner: Owner<'_>, wri
         push_pointer(out, owner.zone_pointer);
         out.extend_from_slice(b"\x0ahostmaster");
         push_pointer(out, owner.zone_pointer);
-        for number in soa_numbers(index, options) {
+        for number in soa_numbers(index, options.ttl_s) {
             out.extend_from_slice(&number.to_be_bytes());
         }
     });

@@ -44,7 +44,10 @@ pub(super) fn chase(
         );
         owner = next;
         let (Some(zone), Some(stand)) = (zone, stand) else {
-            return complete(query, request.resolved, target, writer);
+            return match request.resolved {
+                Some(Resolved::Failed) if options.compat.chase => Outcome::Answered(Rcode::NoError),
+                resolved => complete(query, resolved, target, !options.compat.chase, writer),
+            };
         };
         if !whole {
             return Outcome::Answered(Rcode::NoError);
@@ -59,6 +62,9 @@ pub(super) fn chase(
             found => {
                 let scribe = Scribe::new(index, options, request.turn, query.kind);
                 if scribe.write(found, zone, stand, writer) == Yield::NoData {
+                    if options.compat.chase {
+                        writer.rewind(query);
+                    }
                     apex::deny(index, options, own, writer);
                 }
                 return Outcome::Answered(Rcode::NoError);
@@ -91,16 +97,19 @@ fn push_target(out: &mut Vec<u8>, name: &Name<'_>, stand: Option<Owner<'_>>, own
     }
 }
 
-/// Adds what a name outside of the zones leads to, or asks for it.
+/// Adds what a name outside of the zones leads to, and why there is nothing if `reason` is wanted;
+/// or asks for it.
 pub(crate) fn complete(
     query: &Query<'_>,
     resolved: Option<&Resolved>,
     wanted: &[u8],
+    reason: bool,
     writer: &mut Writer<'_>,
 ) -> Outcome {
     match resolved {
         Some(Resolved::Records { target, answers, authority, truncated, .. }) if **target == *wanted => {
-            for (section, records) in [(Section::Answer, answers), (Section::Authority, authority)] {
+            let authority = if reason || !answers.is_empty() { &authority[..] } else { &[] };
+            for (section, records) in [(Section::Answer, &answers[..]), (Section::Authority, authority)] {
                 for record in records {
                     writer.add_raw(section, record);
                 }

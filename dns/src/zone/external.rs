@@ -2,15 +2,15 @@
 //! balancers behind them.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::address_name::{self, Place};
 use super::answer::{Outcome, Request};
+use super::apex::soa_numbers;
 use super::chase::complete;
-use super::lookup::{Found, PortLabels, endpoint, ports};
+use super::lookup::{Found, PortLabels, endpoint, port, protocol};
 use super::scribe::{Owner, Scribe, Yield, pointer, push_pointer};
 use super::service;
-use crate::index::{Addresses, Entry, Index, NamedPort, Outside, Port, Records};
+use crate::index::{Addresses, Entry, Index, Outside, Port, Records};
 use crate::name::{Name, Zone};
 use crate::options::Options;
 use crate::plugin::external::External;
@@ -18,10 +18,6 @@ use crate::plugin::hosts::falls_through;
 use crate::wire::query::Query;
 use crate::wire::writer::{Section, Writer};
 use crate::wire::{QUESTION_NAME, Rcode, kind};
-
-const REFRESH_S: u32 = 7200;
-const RETRY_S: u32 = 1800;
-const EXPIRE_S: u32 = 86_400;
 
 /// Writes the answer to a query of class IN.
 pub(crate) fn answer(
@@ -47,7 +43,7 @@ pub(crate) fn answer(
         writer.add(Section::Answer, push_owner, kind::CNAME, ttl_s, |out| out.extend_from_slice(host));
         return match query.kind {
             kind::CNAME | kind::ANY => Outcome::Answered(Rcode::NoError),
-            _ => complete(query, request.resolved, host, writer),
+            _ => complete(query, request.resolved, host, true, writer),
         };
     }
     match found {
@@ -106,23 +102,9 @@ fn find<'i, 'q>(index: &'i Index, external: &External, zone: &Zone, name: &'q Na
         2 => Found::Service(entry, None),
         3 if inside => endpoint(entry, name.label(0)),
         3 => protocol(entry, name.label(0)),
-        4 => {
-            let labels = PortLabels::of(name.label(0), name.label(1));
-            if ports(entry).any(|port| labels.fit(port)) {
-                Found::Service(entry, Some(labels))
-            } else {
-                Found::Missing
-            }
-        }
+        4 => port(entry, name),
         _ => Found::Missing,
     }
-}
-
-/// `_tcp` is there for the sake of `_http._tcp`.
-fn protocol<'i, 'q>(entry: &'i Arc<Entry>, label: &'q [u8]) -> Found<'i, 'q> {
-    let label = label.strip_prefix(b"_").unwrap_or(label);
-    let some = ports(entry).any(|port| !port.name.is_empty() && port.has_protocol(label));
-    if some { Found::Empty } else { Found::Missing }
 }
 
 /// A name of the zone for those outside.
@@ -157,9 +139,9 @@ impl Part<'_> {
                     scribe.records(addresses.of_kind(scribe.kind), owner, writer)
                 }
             },
-            Found::Endpoint(entry, label) => match scribe.kind {
-                kind::SRV => service::endpoint_srv(scribe, entry, label, owner, writer),
-                _ => service::endpoint_addresses(scribe, entry, label, owner, writer),
+            Found::Endpoint(entry, host) => match scribe.kind {
+                kind::SRV => service::endpoint_srv(scribe, entry, host, owner, writer),
+                _ => service::endpoint_addresses(scribe, entry, host, owner, writer),
             },
             Found::Address(address) => self.pointers(address, writer),
             _ => Yield::NoData,
@@ -191,7 +173,7 @@ impl Part<'_> {
         writer.add(section, push_zone, kind::SOA, ttl_s, |out| {
             self.push_below_apex(b"\x03ns1", out);
             self.push_below_apex(b"\x0ahostmaster", out);
-            for number in [self.scribe.index.serial, REFRESH_S, RETRY_S, EXPIRE_S, ttl_s] {
+            for number in soa_numbers(self.scribe.index, ttl_s) {
                 out.extend_from_slice(&number.to_be_bytes());
             }
         });

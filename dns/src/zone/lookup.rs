@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::address_name::{self, Place};
-use crate::index::{Entry, Index, NamedPort, Port};
+use crate::index::{Entry, Index, MemberName, NamedPort, Port};
 use crate::name::{Name, Zone};
 use crate::options::{Options, PodNames};
 
@@ -24,7 +24,7 @@ pub enum Found<'i, 'q> {
     /// A Service, or a port of it.
     Service(&'i Arc<Entry>, Option<PortLabels<'q>>),
     /// Endpoints of a Service, by their name.
-    Endpoint(&'i Arc<Entry>, &'q [u8]),
+    Endpoint(&'i Arc<Entry>, MemberName<'q>),
     /// Endpoints of a headless Service, by their zone.
     Zonal(&'i Arc<Entry>, Zonal<'q>),
     /// A Service that is another name for something else.
@@ -62,6 +62,7 @@ pub fn find<'i, 'q>(index: &'i Index, options: &Options, zone: &Zone, name: &'q 
         _ if zone.is_reverse() => of_address(index, name),
         (1, b"svc" | b"pod") => Found::Empty,
         (1, b"dns-version") => Found::Version,
+        (_, b"svc") if options.is_shared(zone) => below_imports(index, options, name, depth),
         (_, b"svc") => below_services(index, options, name, depth),
         (_, b"pod") => below_pods(index, options, name, depth),
         _ => Found::Missing,
@@ -85,15 +86,35 @@ fn below_services<'i, 'q>(
         (0, Some(_)) => Found::Alias(entry),
         (0, None) => Found::Service(entry, None),
         (1, None) => endpoint(entry, name.label(0)),
-        (2, None) => {
-            let labels = PortLabels::of(name.label(0), name.label(1));
-            if ports(entry).any(|port| labels.fit(port)) {
-                Found::Service(entry, Some(labels))
-            } else {
-                Found::Missing
-            }
-        }
+        (2, None) => port(entry, name),
         (3.., None) if options.zonal && entry.headless => zonal(entry, name, depth),
+        _ => Found::Missing,
+    }
+}
+
+/// Names of Services that several clusters share. Endpoints are below the ids of their clusters,
+/// so that ports need their underscores.
+fn below_imports<'i, 'q>(
+    index: &'i Index,
+    options: &Options,
+    name: &'q Name<'q>,
+    depth: usize,
+) -> Found<'i, 'q> {
+    if depth == 2 {
+        return namespace(index, name);
+    }
+    let entry = index.import(name.folded(depth - 3, depth - 1)).filter(|entry| entry.exists(options));
+    let Some(entry) = entry else { return Found::Missing };
+    match depth - 3 {
+        0 => Found::Service(entry, None),
+        1 if entry.members.has_cluster(name.label(0)) => Found::Empty,
+        1 => protocol(entry, name.label(0)),
+        2 if name.label(0).starts_with(b"_") || name.label(1).starts_with(b"_") => port(entry, name),
+        2 => {
+            let host = MemberName { label: name.label(0), cluster: name.label(1) };
+            let some = entry.members.named(host).next().is_some();
+            if some { Found::Endpoint(entry, host) } else { Found::Missing }
+        }
         _ => Found::Missing,
     }
 }
@@ -108,29 +129,42 @@ fn zonal<'i, 'q>(entry: &'i Arc<Entry>, name: &'q Name<'q>, depth: usize) -> Fou
 }
 
 pub(super) fn endpoint<'i, 'q>(entry: &'i Arc<Entry>, label: &'q [u8]) -> Found<'i, 'q> {
-    if entry.members.named(label).next().is_some() {
-        return Found::Endpoint(entry, label);
+    let host = MemberName { label, cluster: &[] };
+    if entry.members.named(host).next().is_some() {
+        return Found::Endpoint(entry, host);
     }
-    // `_tcp` is there for the sake of `_http._tcp`.
+    protocol(entry, label)
+}
+
+/// `_tcp` is there for the sake of `_http._tcp`.
+pub(super) fn protocol<'i, 'q>(entry: &'i Arc<Entry>, label: &'q [u8]) -> Found<'i, 'q> {
     let protocol = without_underscore(label);
     let parent = ports(entry).any(|port| !port.name.is_empty() && port.has_protocol(protocol));
     if parent { Found::Empty } else { Found::Missing }
 }
 
+/// The first two labels as a port of the Service.
+pub(super) fn port<'i, 'q>(entry: &'i Arc<Entry>, name: &'q Name<'q>) -> Found<'i, 'q> {
+    let labels = PortLabels::of(name.label(0), name.label(1));
+    let some = ports(entry).any(|port| labels.fit(port));
+    if some { Found::Service(entry, Some(labels)) } else { Found::Missing }
+}
+
 /// The ports that `_port._proto` names can name.
-pub(super) fn ports(entry: &Entry) -> impl Iterator<Item = &Port> {
+fn ports(entry: &Entry) -> impl Iterator<Item = &Port> {
     entry.ports.iter().chain(entry.members.ports().filter(|_| entry.headless))
 }
 
 fn below_pods(index: &Index, options: &Options, name: &Name<'_>, depth: usize) -> Found<'static, 'static> {
-    if options.pods == PodNames::Disabled || depth > 3 {
+    let passed_over = options.compat.pods && options.pods == PodNames::Insecure;
+    if options.pods == PodNames::Disabled || (depth > 3 && !passed_over) {
         return Found::Missing;
     }
     if depth == 2 {
         return namespace(index, name);
     }
-    let namespace = name.label(1);
-    let address = address_name::dashed(name.label(0)).filter(|address| {
+    let namespace = name.label(depth - 2);
+    let address = address_name::dashed(name.label(depth - 3)).filter(|address| {
         index.has_namespace(namespace)
             && (options.pods == PodNames::Insecure || index.has_pod(namespace, *address))
     });
@@ -160,7 +194,7 @@ impl<'q> Zonal<'q> {
 }
 
 impl<'q> PortLabels<'q> {
-    pub(super) fn of(port: &'q [u8], protocol: &'q [u8]) -> Self {
+    fn of(port: &'q [u8], protocol: &'q [u8]) -> Self {
         Self { port: without_underscore(port), protocol: without_underscore(protocol) }
     }
 
@@ -170,6 +204,6 @@ impl<'q> PortLabels<'q> {
     }
 }
 
-pub(super) fn without_underscore(label: &[u8]) -> &[u8] {
+fn without_underscore(label: &[u8]) -> &[u8] {
     label.strip_prefix(b"_").unwrap_or(label)
 }

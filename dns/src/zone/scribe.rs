@@ -77,9 +77,9 @@ impl<'i> Scribe<'i> {
                 kind::SRV => service::srv(self, entry, labels, owner, writer),
                 _ => self.addresses(entry, labels, owner, writer),
             },
-            Found::Endpoint(entry, label) => match self.kind {
-                kind::SRV => service::endpoint_srv(self, entry, label, owner, writer),
-                _ => service::endpoint_addresses(self, entry, label, owner, writer),
+            Found::Endpoint(entry, host) => match self.kind {
+                kind::SRV => service::endpoint_srv(self, entry, host, owner, writer),
+                _ => service::endpoint_addresses(self, entry, host, owner, writer),
             },
             Found::Zonal(entry, zonal) => service::zonal(self, entry, zonal, owner, writer),
             Found::Pod(address) => {

@@ -2,7 +2,7 @@
 
 use super::lookup::{PortLabels, Zonal};
 use super::scribe::{Owner, Scribe, Yield, pointer, push_pointer};
-use crate::index::{Addresses, Entry, Member, Port};
+use crate::index::{Addresses, Entry, Member, MemberName, Port};
 use crate::wire::kind;
 use crate::wire::writer::{Section, Writer};
 
@@ -45,23 +45,23 @@ pub(super) fn srv(
 pub(super) fn endpoint_srv(
     scribe: &Scribe<'_>,
     entry: &Entry,
-    label: &[u8],
+    host: MemberName<'_>,
     owner: Owner<'_>,
     writer: &mut Writer<'_>,
 ) -> Yield {
-    members_srv(scribe, entry, entry.members.named(label), None, owner, writer)
+    members_srv(scribe, entry, entry.members.named(host), None, owner, writer)
 }
 
 /// A and AAAA at the name of an endpoint.
 pub(super) fn endpoint_addresses(
     scribe: &Scribe<'_>,
     entry: &Entry,
-    label: &[u8],
+    host: MemberName<'_>,
     owner: Owner<'_>,
     writer: &mut Writer<'_>,
 ) -> Yield {
     let mut some = false;
-    for member in entry.members.named(label).filter(|member| !member.repeated) {
+    for member in entry.members.named(host).filter(|member| !member.repeated) {
         if scribe.wants(member.address) {
             some = true;
             let push_owner = |out: &mut Vec<u8>| push_pointer(out, owner.pointer);
@@ -117,13 +117,12 @@ fn members_srv<'e>(
     };
     let start = writer.position();
     for member in members.clone() {
-        let label = member.label();
         for (number, port) in of_member(member).enumerate() {
             if listed(member, number, port.port) {
                 continue;
             }
             let whole = add_srv(scribe, weight, port.port, owner, writer, |out| {
-                label.push_to(out);
+                member.push_name(out);
                 out.extend_from_slice(scribe.stem(entry));
             });
             if !whole {
@@ -135,13 +134,12 @@ fn members_srv<'e>(
     let mut target_at = start + SRV_HEADER;
     let mut stem_at = None;
     for member in members.filter(|member| of_member(*member).next().is_some()) {
-        let label = member.label();
+        let length = member.name_length();
         let number = of_member(member).enumerate();
         let fresh = number.filter(|(number, port)| !listed(member, *number, port.port)).count();
         let own_at = (fresh > 0).then_some(target_at);
-        let stem = *stem_at.get_or_insert(target_at + 1 + label.octets().len());
-        target_at +=
-            fresh * (SRV_HEADER + 1 + label.octets().len() + scribe.stem(entry).len() + owner.zone.len());
+        let stem = *stem_at.get_or_insert(target_at + length);
+        target_at += fresh * (SRV_HEADER + length + scribe.stem(entry).len() + owner.zone.len());
         let same = |other: Member<'_>| other.address == member.address && of_member(other).next().is_some();
         if member.repeated && entry.members.before(member).any(same) {
             continue;
@@ -150,7 +148,7 @@ fn members_srv<'e>(
             if let Some(at) = own_at.filter(|at| *at < POINTED_MAX) {
                 return push_pointer(out, pointer(at));
             }
-            label.push_to(out);
+            member.push_name(out);
             push_pointer(out, pointer(stem));
         };
         if !scribe.address(Section::Additional, push_owner, member.address, writer) {

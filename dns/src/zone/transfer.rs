@@ -17,7 +17,11 @@ pub fn transfer(index: &Index, options: &Options, zone: &Zone) -> Vec<Record> {
     let mut list = List { options, zone: zone.wire(), records: Vec::new() };
     list.soa(index);
     list.servers(index);
-    let mut entries: Vec<&Entry> = index.services().map(|entry| &**entry).collect();
+    let mut entries: Vec<&Entry> = if options.is_shared(zone) {
+        index.imports().map(|entry| &**entry).collect()
+    } else {
+        index.services().map(|entry| &**entry).collect()
+    };
     entries.sort_by(|a, b| (&a.name.name, &a.name.namespace).cmp(&(&b.name.name, &b.name.namespace)));
     for entry in entries {
         list.service(entry);
@@ -57,7 +61,7 @@ impl List<'_> {
 
     fn soa(&mut self, index: &Index) {
         let mut data = [b"\x02ns\x03dns", self.zone, b"\x0ahostmaster", self.zone].concat();
-        for number in super::apex::soa_numbers(index, self.options) {
+        for number in super::apex::soa_numbers(index, self.options.ttl_s) {
             data.extend_from_slice(&number.to_be_bytes());
         }
         self.push(b"", kind::SOA, super::apex::soa_ttl_s(self.options), &data);
@@ -113,7 +117,7 @@ impl List<'_> {
             let same_slice = entry.members.iter().filter(|other| other.is_in_slice_of(member)).count();
             let weight = u16::try_from((WEIGHTS / same_slice.max(1)).max(1)).unwrap_or(1);
             let mut front = Vec::new();
-            member.label().push_to(&mut front);
+            member.push_name(&mut front);
             front.extend_from_slice(entry.stem());
             if !member.repeated {
                 self.address(entry.stem(), member.address, self.options.ttl_s);

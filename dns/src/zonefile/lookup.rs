@@ -67,7 +67,7 @@ impl ZoneFile {
                             target = Some(&alias.data);
                             continue;
                         }
-                        return (crate::zone::complete(query, resolved, &alias.data, writer), true);
+                        return (crate::zone::complete(query, resolved, &alias.data, true, writer), true);
                     }
                     self.records(records, query.kind, owner, writer);
                     return (Outcome::Answered(Rcode::NoError), true);

@@ -47,6 +47,9 @@ pub(crate) struct Config {
     pub(crate) multicluster_zones: Option<Vec<String>>,
     pub(crate) transfer_to: Option<Value>,
     pub(crate) create_before: Option<Value>,
+    /// Answers are to be CoreDNS's own.
+    #[serde(skip)]
+    pub(crate) compat: bool,
 }
 
 /// A zone that is asked after the cluster's.
@@ -183,7 +186,10 @@ impl Config {
     /// The same as a Corefile that listens on `port`.
     /// Files that it names are written into `dir`.
     pub(crate) fn corefile(&self, port: u16, upstream: Option<std::net::SocketAddr>, dir: &Path) -> String {
-        let mut lines = vec![format!("kubernetes {} {{", self.zone_names().join(" "))];
+        let shared = self.multicluster_zones.as_deref().unwrap_or_default();
+        let missing = shared.iter().filter(|zone| !self.zone_names().contains(zone));
+        let zones: Vec<&str> = self.zone_names().iter().chain(missing).map(String::as_str).collect();
+        let mut lines = vec![format!("kubernetes {} {{", zones.join(" "))];
         lines.push(format!("pods {}", self.pods.as_deref().unwrap_or("disabled")));
         lines.extend(self.ttl.map(|ttl| format!("ttl {ttl}")));
         if !self.namespaces.is_empty() {
@@ -194,10 +200,10 @@ impl Config {
         lines.extend(self.zonal.then(|| "zonal".to_owned()));
         lines.extend(self.endpoint_pod_names.then(|| "endpoint_pod_names".to_owned()));
         lines.extend(self.fallthrough.as_ref().map(|zones| format!("fallthrough {}", zones.join(" "))));
-        lines.extend(
-            self.multicluster_zones.as_ref().map(|zones| format!("multicluster {}", zones.join(" "))),
-        );
+        lines.extend(self.compat.then(|| "compat all".to_owned()));
+        lines.extend((!shared.is_empty()).then(|| format!("multicluster {}", shared.join(" "))));
         lines.push("}".to_owned());
+        lines.extend(self.compat.then(|| "compat all".to_owned()));
         if let Some(external) = &self.external {
             lines.push(format!("k8s_external {} {{", external.zones.join(" ")));
             lines.extend(external.apex.as_ref().map(|apex| format!("apex {}", apex.trim_end_matches('.'))));
@@ -277,14 +283,59 @@ fn presented(kind: &str, data: &Value) -> String {
 impl Suite {
     /// What the cluster holds, state after state: objects may be added while the server runs.
     pub(crate) fn states(&self) -> Vec<String> {
-        let mut states = vec![self.fixture.clone()];
+        let mut fixture = self.fixture.clone();
+        if self.config.multicluster_zones.as_ref().is_some_and(|zones| !zones.is_empty()) {
+            let list = imports(&serde_json::from_str(&fixture).unwrap());
+            fixture = format!("{fixture}\n---\n{list}\n");
+        }
+        let mut states = vec![fixture.clone()];
         if let Some(added) = &self.config.create_before {
             let items = if added.is_array() { added.clone() } else { serde_json::json!([added]) };
             let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items});
-            states.push(format!("{}\n---\n{list}\n", self.fixture));
+            states.push(format!("{fixture}\n---\n{list}\n"));
         }
         states
     }
+}
+
+/// The Services and slices of a list as what a cluster of the name `cluster1` exports.
+fn imports(list: &Value) -> Value {
+    let items = list["items"].as_array().into_iter().flatten();
+    let items = items.filter_map(|item| match item["kind"].as_str()? {
+        "Service" if item["spec"]["type"] != "ExternalName" => {
+            let spec = &item["spec"];
+            let ips = spec["clusterIPs"].as_array().cloned().unwrap_or_else(|| vec![spec["clusterIP"].clone()]);
+            let headless = ips.first().is_some_and(|ip| ip == "None");
+            let ips: Vec<Value> = ips.into_iter().filter(|ip| ip.is_string() && ip != "None").collect();
+            let kind = if headless { "Headless" } else { "ClusterSetIP" };
+            Some(serde_json::json!({
+                "apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ServiceImport",
+                "metadata": item["metadata"], "spec": {"type": kind, "ips": ips, "ports": imported_ports(spec)},
+            }))
+        }
+        "EndpointSlice" => {
+            let mut slice = item.clone();
+            let name = &item["metadata"]["name"];
+            slice["metadata"]["name"] = format!("{}-imported", name.as_str()?).into();
+            slice["metadata"]["labels"] = serde_json::json!({
+                "multicluster.kubernetes.io/service-name": item["metadata"]["labels"]["kubernetes.io/service-name"],
+                "multicluster.kubernetes.io/source-cluster": "cluster1",
+            });
+            Some(slice)
+        }
+        _ => None,
+    });
+    serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items.collect::<Vec<_>>()})
+}
+
+fn imported_ports(spec: &Value) -> Value {
+    let ports = spec["ports"].as_array().into_iter().flatten();
+    let port = |port: &Value| {
+        let mut port = port.clone();
+        port.as_object_mut()?.retain(|key, _| ["name", "port", "protocol"].contains(&key.as_str()));
+        Some(port)
+    };
+    ports.filter_map(port).collect()
 }
 
 /// All suites of a folder, in order of their files.

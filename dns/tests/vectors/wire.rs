@@ -29,6 +29,14 @@ pub(crate) fn query(name: &str, kind: &str) -> Vec<u8> {
     message
 }
 
+/// The same from a client that takes 4096 octets.
+pub(crate) fn roomy_query(name: &str, kind: &str) -> Vec<u8> {
+    let mut message = query(name, kind);
+    message[11] = 1;
+    message.extend_from_slice(&[0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 0]);
+    message
+}
+
 /// What is wrong with an answer; `None` if nothing is.
 pub(crate) fn problem(case: &WireCase, answer: Option<&[u8]>) -> Option<String> {
     let expected = &case.expect;

@@ -54,7 +54,7 @@ impl Configuration {
     pub(super) fn wants(&self) -> Wants {
         let mut options = self.blocks.iter().filter_map(|block| block.kubernetes.as_ref());
         let pods = options.any(|options| options.pods == PodNames::Verified);
-        Wants::names(pods, false)
+        Wants { imports: shares(&self.blocks), ..Wants::names(pods, false) }
     }
 
     /// Makes facts visible to the next query.
@@ -119,6 +119,9 @@ impl Configuration {
         if pods(&blocks) && !pods(&self.blocks) {
             bail!("`pods verified` needs facts that are not followed yet, which needs a restart");
         }
+        if shares(&blocks) && !shares(&self.blocks) {
+            bail!("`multicluster` needs facts that are not followed yet, which needs a restart");
+        }
         if Listener::of(&blocks)? != Listener::of(&self.blocks)? || pages(&blocks) != pages(&self.blocks) {
             bail!("it listens elsewhere, which needs a restart");
         }
@@ -160,6 +163,12 @@ fn contents(blocks: &[Block]) -> Vec<Option<u64>> {
 
 fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Whether there are names of Services that several clusters share.
+fn shares(blocks: &[Block]) -> bool {
+    let mut options = blocks.iter().filter_map(|block| block.kubernetes.as_ref());
+    options.any(|options| !options.multicluster.is_empty())
 }
 
 fn parse(file: &Path, text: &str) -> Result<Vec<Block>> {

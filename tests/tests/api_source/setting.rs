@@ -44,8 +44,11 @@ impl Setting {
     }
 
     pub(crate) async fn follow(&self, options: Options) -> Facts {
-        let wants = Wants::proxy("node-1");
-        let follow = follow(Some(&self.kubeconfig), &wants, options);
+        self.follow_all(&Wants::proxy("node-1"), options).await
+    }
+
+    pub(crate) async fn follow_all(&self, wants: &Wants, options: Options) -> Facts {
+        let follow = follow(Some(&self.kubeconfig), wants, options);
         let updates = timeout(PATIENCE, follow).await.expect("the first facts").expect("a kubeconfig");
         Facts { updates }
     }
@@ -80,6 +83,12 @@ impl Facts {
         };
         let found = timeout(PATIENCE, self.updates.wait_for(told)).await.is_ok_and(|found| found.is_ok());
         assert!(found, "no warning {part:?} in: {}", self.warnings());
+    }
+
+    /// Waits until this holds.
+    pub(crate) async fn until_true(&mut self, holds: impl FnMut(&Update) -> bool) {
+        let found = timeout(PATIENCE, self.updates.wait_for(holds)).await;
+        assert!(found.is_ok_and(|found| found.is_ok()), "it never held");
     }
 
     /// Waits for this many warnings, and returns them.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 /// The kinds that are served: name, its part of the path, and its version.
-const KINDS: [(&str, &str, &str); 6] = [
+const KINDS: [(&str, &str, &str); 7] = [
     ("Namespace", "namespaces", "v1"),
     ("Node", "nodes", "v1"),
     ("Pod", "pods", "v1"),
     ("Service", "services", "v1"),
     ("EndpointSlice", "endpointslices", "discovery.k8s.io/v1"),
     ("ServiceCIDR", "servicecidrs", "networking.k8s.io/v1"),
+    ("ServiceImport", "serviceimports", "multicluster.x-k8s.io/v1alpha1"),
 ];
 
 /// All objects, by their kind's part of the path and then by name.

@@ -1,18 +1,14 @@
 //! Plugins beside the cluster's names, one Corefile line at a time.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use hickory_proto::op::Message;
-use seaway_cluster::Snapshot;
-use seaway_dns::corefile;
-use seaway_dns::engine::{Context, Engine, Step};
-use seaway_dns::feed::Feed;
-use seaway_dns::name;
+use seaway_dns::engine::{Context, Engine};
 use seaway_dns::wire::kind;
 use seaway_dns::wire::writer::Transport;
+
+use super::asked::{ask, ask_from, query, serve as serve_cluster, serve_in, summary};
 
 const MANIFESTS: &str = r"
 apiVersion: v1
@@ -72,29 +68,7 @@ ns.sub IN A 192.0.2.54
 fn serve(plugins: &str) -> Engine {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("zone"), ZONE).unwrap();
-    let text = format!(".:53 {{\nkubernetes cluster.local {{\npods verified\n}}\n{plugins}\n}}\n");
-    let engine = Engine::new(corefile::parse(&text, dir.path()).unwrap());
-    let (mut snapshot, _) = Snapshot::from_manifests(MANIFESTS);
-    snapshot.imply_namespaces();
-    Feed::new(&engine).update(&engine, &Arc::new(snapshot), 1);
-    engine
-}
-
-fn query(text: &str, kind: u16) -> Vec<u8> {
-    let mut message = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    message.extend_from_slice(&name::parse(text).unwrap());
-    message.extend_from_slice(&kind.to_be_bytes());
-    message.extend_from_slice(&[0, 1]);
-    message
-}
-
-/// The code and the records of an answer, each as `OWNER TYPE DATA`.
-fn summary(answer: &[u8]) -> String {
-    let message = Message::from_vec(answer).unwrap();
-    let records = message.answers.iter();
-    let records = records.map(|record| format!("{} {} {}", record.name, record.record_type(), record.data));
-    let code = u16::from(message.metadata.response_code).to_string();
-    std::iter::once(code).chain(records).collect::<Vec<_>>().join("; ")
+    serve_in(dir.path(), &format!("kubernetes cluster.local {{\npods verified\n}}\n{plugins}"), MANIFESTS)
 }
 
 /// What a block with some plugins answers to a client at 10.1.9.1.
@@ -103,14 +77,7 @@ fn check(plugins: &str, name: &str, kind: u16, expected: &str) {
 }
 
 fn check_from(client: &str, plugins: &str, name: &str, kind: u16, expected: &str) {
-    let peer = Some(SocketAddr::new(client.parse().unwrap(), 4000));
-    let context = Context { peer, ..Context::new(Transport::Udp, 53, Instant::now()) };
-    let mut out = Vec::new();
-    let found = match serve(plugins).step(&query(name, kind), context, &mut out) {
-        Step::Reply(_) => summary(&out),
-        Step::Silence => "silence".to_owned(),
-        Step::Ask(ask) => format!("{ask:?}").split(['(', ' ']).next().unwrap().to_owned(),
-    };
+    let found = ask_from(client, &serve(plugins), name, kind);
     assert_eq!(found, expected, "{plugins}: {name} {}", kind::text(kind));
 }
 
@@ -291,19 +258,10 @@ fn zones_go_to_those_who_may_have_them() {
 
 #[test]
 fn labels_choose_services() {
-    let text = ".:53 {\nkubernetes cluster.local {\nlabels app=web\n}\n}\n";
-    let engine = Engine::new(corefile::parse(text, Path::new(".")).unwrap());
-    let (mut snapshot, _) = Snapshot::from_manifests(MANIFESTS);
-    snapshot.imply_namespaces();
-    Feed::new(&engine).update(&engine, &Arc::new(snapshot), 1);
-    for (name, code) in [
-        ("web.t.svc.cluster.local.", "0; web.t.svc.cluster.local. A 10.0.0.1"),
-        ("db.t.svc.cluster.local.", "3"),
-    ] {
-        let mut out = Vec::new();
-        engine.step(&query(name, kind::A), Context::new(Transport::Udp, 53, Instant::now()), &mut out);
-        assert_eq!(summary(&out), code, "{name}");
-    }
+    let engine = serve_cluster("labels app=web", MANIFESTS);
+    let found = ask(&engine, "web.t.svc.cluster.local.", kind::A);
+    assert_eq!(found, "0; web.t.svc.cluster.local. A 10.0.0.1");
+    assert_eq!(ask(&engine, "db.t.svc.cluster.local.", kind::A), "3");
 }
 
 #[test]

@@ -1,0 +1,10 @@
+//! What one server block answers, without sockets.
+
+mod answers {
+    pub(crate) mod asked;
+    mod compat;
+    mod endpoints;
+    mod multicluster;
+    mod plugins;
+    mod zonal;
+}
