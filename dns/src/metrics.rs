@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
+use seaway_cluster::Kind;
+use seaway_cluster::freshness::Followed;
 
 use crate::cache::CacheTally;
 use crate::engine::{Reply, Source};
@@ -96,6 +98,8 @@ pub struct Metrics {
     caches: Mutex<BTreeMap<(String, String), Arc<CacheTally>>>,
     /// Answers over HTTPS, by port and status.
     https: Mutex<BTreeMap<(u16, u16), Arc<AtomicU64>>>,
+    /// Age of the facts in seconds, and watches that had stopped, by kind.
+    followed: Mutex<BTreeMap<Kind, (f64, u64)>>,
     /// Size of the caches: with data, and without.
     pub cache_entries: [AtomicU64; 2],
 }
@@ -111,6 +115,12 @@ impl Metrics {
     /// The counts of a block's cache, which outlive reloads.
     pub(crate) fn cache(&self, server: &str, zone: &str) -> Arc<CacheTally> {
         Arc::clone(self.caches.lock().entry((server.to_owned(), zone.to_owned())).or_default())
+    }
+
+    /// Takes note of how the facts are followed.
+    pub(crate) fn note_followed(&self, followed: BTreeMap<Kind, Followed>, now: Instant) {
+        let of = |(kind, it): (Kind, Followed)| (kind, (it.age(now).as_secs_f64(), it.lost));
+        *self.followed.lock() = followed.into_iter().map(of).collect();
     }
 
     /// The count of answers over HTTPS with a status.

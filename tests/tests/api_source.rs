@@ -10,7 +10,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use api_source::setting::{Facts, Setting, quick};
+use seaway_cluster::Kind;
 use seaway_cluster::api_server::Options;
+use seaway_cluster::source::Wants;
 use seaway_harness::{ApiBehaviour, ApiFault};
 use seaway_tests::api_objects::{name, node, service, slice};
 use serde_json::json;
@@ -286,6 +288,41 @@ async fn a_token_that_expired_is_read_again() {
     setting.server.put(service(1));
     facts.until(2, 0).await;
     facts.until_warnings("").await;
+}
+
+/// A watch that lives on and tells nothing of a change: the change comes all the same, the watch is
+/// counted as lost, and the next change comes by the one in its place.
+async fn check_lost(wants: &Wants, fault: ApiFault) {
+    let every = Duration::from_millis(20);
+    let setting = Setting::new(ApiBehaviour { bookmark_every: every, ..ApiBehaviour::default() });
+    setting.server.put_all((0..5).map(service));
+    let mut facts = setting.follow_for(wants, Options { check: (10 * every, 10 * every), ..quick() }).await;
+    facts.until(5, 0).await;
+    assert_eq!(facts.lost(Kind::Service), 0);
+    setting.server.set_down(true);
+    setting.server.put(service(5));
+    setting.server.fail_next("services", fault);
+    setting.server.set_down(false);
+    facts.until(6, 0).await;
+    assert_eq!(facts.lost(Kind::Service), 1);
+    setting.server.put(service(6));
+    facts.until(7, 0).await;
+    // All other kinds had nothing to tell, which is not the same as not telling.
+    for kind in [Kind::EndpointSlice, Kind::Pod, Kind::Namespace] {
+        assert_eq!(facts.lost(kind), 0, "{kind}");
+    }
+    assert_eq!(facts.updates.borrow().freshness.stale(Instant::now()), None);
+}
+
+#[tokio::test]
+async fn a_watch_that_stopped_telling_is_opened_again() {
+    check_lost(&Wants::proxy("node-1"), ApiFault::Deaf).await;
+    check_lost(&Wants::names(true, false), ApiFault::Deaf).await;
+}
+
+#[tokio::test]
+async fn changes_that_no_watch_will_bring_are_found_by_their_number() {
+    check_lost(&Wants::names(true, false), ApiFault::Lossy).await;
 }
 
 #[tokio::test]

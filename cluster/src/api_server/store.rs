@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::read::{Fact, Reading};
+use crate::freshness::Freshness;
 use crate::pool::Pool;
 use crate::update::Arrivals;
 use crate::{FactMap, Kind, ObjectId, ObjectName, SliceIndex, Snapshot, Update, Warning};
@@ -69,7 +70,7 @@ impl Delta {
 
 impl Store {
     /// Nothing is known of any of these kinds.
-    pub(super) fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
+    pub(super) fn new(kinds: impl IntoIterator<Item = Kind>, freshness: Freshness) -> Self {
         let arrivals = Arrivals::default();
         Self {
             facts: Snapshot::default(),
@@ -79,7 +80,7 @@ impl Store {
             objects: BTreeMap::new(),
             troubles: BTreeMap::new(),
             pool: Pool::default(),
-            last: Update { arrivals: arrivals.clone(), ..Update::default() },
+            last: Update { arrivals: arrivals.clone(), freshness, ..Update::default() },
             arrivals,
             changed: true,
             warned: false,
