@@ -116,7 +116,7 @@ fn dashboard_and_alerts_name_metrics_that_exist() {
     let alerts = fs::read_to_string(monitoring.join("alerts.yaml")).unwrap();
     let parsed: Value = serde_saphyr::from_str(&alerts).unwrap();
     assert!(parsed["groups"][0]["rules"].as_array().is_some_and(|rules| rules.len() >= 4));
-    let known = ["metrics.rs", "metrics/kernel.rs"]
+    let known = ["metrics.rs", "metrics/followed.rs", "metrics/kernel.rs"]
         .map(|file| fs::read_to_string(folder().join("../dataplane/src").join(file)).unwrap());
     let known = known.concat();
     let texts = format!("{dashboard}{alerts}");
