@@ -22,6 +22,8 @@ const SEGMENTS_OCTETS_MAX: usize = 60_000;
 /// What is counted of an answer besides its length: the octets of the query, and whether it came over IPv6.
 type Counted = (Reply, usize, bool);
 
+const _: () = assert!(BATCH <= 64, "a batch is also a set of bits");
+
 /// Answers, and whom they go to.
 pub(super) struct Outbox {
     answers: [Vec<u8>; BATCH],
@@ -69,17 +71,17 @@ impl Outbox {
 
     /// Sends the answers. One that cannot be sent is left out: its client will ask again.
     pub(super) fn send(&mut self, descriptor: i32) {
-        let mut gone = [false; BATCH];
+        let mut gone = 0_u64;
         let mut alone = [0_usize; BATCH];
         let mut alone_count = 0;
         for first in 0..self.count {
-            if gone[first] {
+            if gone & bit(first) != 0 {
                 continue;
             }
             let mut group = [first; BATCH];
-            let length = if self.segments { self.group(first, &gone, &mut group) } else { 1 };
+            let length = if self.segments { self.group(first, gone, &mut group) } else { 1 };
             if length > 1 && self.send_cut_up(descriptor, &group[..length]) {
-                group[..length].iter().for_each(|place| gone[*place] = true);
+                group[..length].iter().for_each(|place| gone |= bit(*place));
             } else {
                 alone[alone_count] = first;
                 alone_count += 1;
@@ -89,7 +91,7 @@ impl Outbox {
     }
 
     /// The answers that can go with the first of them. Returns their number.
-    fn group(&self, first: usize, gone: &[bool; BATCH], group: &mut [usize; BATCH]) -> usize {
+    fn group(&self, first: usize, gone: u64, group: &mut [usize; BATCH]) -> usize {
         let length = self.answers[first].len();
         if length > SEGMENT_MAX {
             return 1;
@@ -97,7 +99,7 @@ impl Outbox {
         let most = (SEGMENTS_OCTETS_MAX / length.max(1)).min(BATCH);
         let mut count = 1;
         for place in first + 1..self.count {
-            let fits = count < most && !gone[place] && self.answers[place].len() == length;
+            let fits = count < most && gone & bit(place) == 0 && self.answers[place].len() == length;
             if fits && self.peers[place] == self.peers[first] {
                 group[count] = place;
                 count += 1;
@@ -141,4 +143,9 @@ impl Outbox {
             first += sent.map_or(1, |sent| sent.count().max(1));
         }
     }
+}
+
+/// A place of the batch, in a set of them.
+fn bit(place: usize) -> u64 {
+    1 << place
 }

@@ -216,7 +216,13 @@ async fn probe(
         sender.send_if_modified(|known| {
             let changed = *known != sound;
             if changed {
-                tracing::info!(listeners = ?sound, "this node's DNS server stands in for the cluster's");
+                if sound.is_empty() {
+                    tracing::warn!(
+                        "this node's DNS server is not fit: queries go to the cluster's endpoints"
+                    );
+                } else {
+                    tracing::info!(listeners = ?sound, "this node's DNS server stands in for the cluster's");
+                }
                 *known = sound;
             }
             changed
