@@ -15,10 +15,14 @@
 //! the time the store gets to run is one snapshot: a burst makes few snapshots, a lone change makes
 //! one at once.
 //!
+//! A watch that has stopped telling of changes while its connection lives is found by a check now and
+//! then ([`check`]), and opened again.
+//!
 //! What the cluster does not need to send is not asked for ([`query`]), and what is sent but not read
 //! is skipped in the parser ([`crate::api`]).
 
 mod backoff;
+mod check;
 mod connection;
 mod follow;
 mod line;
@@ -46,6 +50,9 @@ pub struct Options {
     pub silence: Duration,
     /// The first wait after a failure, and the longest one.
     pub retry: (Duration, Duration),
+    /// A watch is checked this often, at most; it then has to come as far as the server is within the
+    /// other time.
+    pub check: (Duration, Duration),
 }
 
 impl Default for Options {
@@ -55,6 +62,7 @@ impl Default for Options {
             streaming: true,
             silence: Duration::from_secs(90),
             retry: (Duration::from_millis(200), Duration::from_secs(30)),
+            check: (Duration::from_mins(5), Duration::from_secs(90)),
         }
     }
 }

@@ -16,6 +16,7 @@
 pub mod api;
 pub mod api_server;
 pub mod convert;
+pub mod freshness;
 pub mod manifests;
 pub mod source;
 mod update;

@@ -73,6 +73,19 @@ impl Wants {
         }
     }
 
+    /// What both read.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            headless: self.headless || other.headless,
+            nodes: self.nodes.with(other.nodes),
+            pods: self.pods.with(other.pods),
+            namespaces: self.namespaces || other.namespaces,
+            service_cidrs: self.service_cidrs || other.service_cidrs,
+            imports: self.imports || other.imports,
+        }
+    }
+
     /// What a DNS server reads; it needs Pods, Nodes and ServiceImports for some of its options only.
     pub fn names(pods: bool, nodes: bool) -> Self {
         let all = |wanted: bool| if wanted { Scope::All } else { Scope::None };
@@ -83,6 +96,16 @@ impl Wants {
             namespaces: true,
             service_cidrs: false,
             imports: false,
+        }
+    }
+}
+
+impl Scope {
+    fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (one, Self::None) | (Self::None, one) => one,
+            (one, other) if one == other => one,
+            _ => Self::All,
         }
     }
 }

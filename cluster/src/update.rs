@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use crate::freshness::Freshness;
 use crate::{Snapshot, Warning};
 
 /// Trigger times that are kept until somebody takes them.
@@ -19,6 +20,8 @@ pub struct Update {
     pub warnings: Arc<[Warning]>,
     /// What arrived and was not taken yet; shared by all updates of a source.
     pub arrivals: Arrivals,
+    /// When the facts were confirmed; shared by all updates of a source.
+    pub freshness: Freshness,
 }
 
 /// Changes that arrived since the last [`take`](Self::take). Whoever puts snapshots in force takes

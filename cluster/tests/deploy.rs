@@ -53,7 +53,15 @@ fn check_objects(documents: &[Value]) {
     }
     assert_eq!(
         rights,
-        BTreeSet::from(["endpointslices", "nodes", "pods", "servicecidrs", "serviceimports", "services"])
+        BTreeSet::from([
+            "endpointslices",
+            "namespaces",
+            "nodes",
+            "pods",
+            "servicecidrs",
+            "serviceimports",
+            "services"
+        ])
     );
     let pod = &of("DaemonSet")["spec"]["template"]["spec"];
     let security = &pod["containers"][0]["securityContext"];
@@ -202,7 +210,7 @@ fn dashboard_and_alerts_name_metrics_that_exist() {
     let alerts = fs::read_to_string(monitoring.join("alerts.yaml")).unwrap();
     let parsed: Value = serde_saphyr::from_str(&alerts).unwrap();
     assert!(parsed["groups"][0]["rules"].as_array().is_some_and(|rules| rules.len() >= 4));
-    let known = ["metrics.rs", "metrics/kernel.rs"]
+    let known = ["metrics.rs", "metrics/followed.rs", "metrics/kernel.rs"]
         .map(|file| fs::read_to_string(folder().join("../dataplane/src").join(file)).unwrap());
     let known = known.concat();
     let texts = format!("{dashboard}{alerts}");

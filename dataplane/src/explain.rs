@@ -113,11 +113,19 @@ pub fn explain(
         Uses { cluster: service.uses_cluster(port, key.family), local: service.uses_local(port, key.family) };
     let (standings, topology) = policy::standings(place, uses, &endpoints);
     let local = value.uses_local(inside);
-    let candidates: Vec<Candidate> = endpoints
+    let mut candidates: Vec<Candidate> = endpoints
         .iter()
         .zip(standings)
         .map(|(joined, standing)| candidate(joined, if local { standing.local } else { standing.cluster }))
         .collect();
+    let own = site.node_dns.listener_for(service, port, key.family).filter(|_| !site.node_dns.ending);
+    if let Some(address) = own {
+        for candidate in &mut candidates {
+            (candidate.candidate, candidate.why) = (false, "this node's own DNS server stands in".to_owned());
+        }
+        let why = "this node's own DNS server".to_owned();
+        candidates.push(Candidate { address, node: Some(node.to_owned()), candidate: true, why });
+    }
     Ok(Explanation {
         client,
         vip,

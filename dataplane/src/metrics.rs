@@ -3,6 +3,7 @@
 //! Everything that the loop notes is a plain counter or histogram; what the kernel counts is read
 //! from the pinned maps when somebody asks ([`kernel`]).
 
+mod followed;
 mod kernel;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 use seaway_cluster::Waiting;
+use seaway_cluster::freshness::Freshness;
 
 type Seconds = Gauge<f64, AtomicU64>;
 
@@ -43,6 +45,7 @@ pub struct Metrics {
     reconciled: Histogram,
     forgotten: Counter,
     tables: Histogram,
+    followed: followed::Source,
     started: SystemTime,
 }
 
@@ -110,9 +113,11 @@ impl Metrics {
             reconciled: Histogram::new(bounds()),
             forgotten: Counter::default(),
             tables: Histogram::new(table_bounds()),
+            followed: followed::Source::default(),
             started: now,
         };
         metrics.register();
+        metrics.registry.register_collector(Box::new(metrics.followed.clone()));
         metrics.registry.register_collector(Box::new(kernel::Kernel::new(maps)));
         metrics
     }
@@ -152,6 +157,11 @@ impl Metrics {
         all("kubeproxy_conntrack_reconciler_deleted_entries", help, &self.forgotten);
         all("seaway_maglev_rebuild_seconds", "Time to build a consistent table", &self.tables);
         self.registry = registry;
+    }
+
+    /// Tells how the facts are followed as well. To be called once.
+    pub fn follow(&self, freshness: Freshness) {
+        self.followed.follow(freshness);
     }
 
     /// Notes that a sync was asked for.

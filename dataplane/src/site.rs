@@ -1,5 +1,6 @@
 //! This node, as far as the decisions depend on it.
 
+mod node_dns;
 mod settings;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use ipnet::IpNet;
 use seaway_cluster::{AddressFamily, Snapshot};
 use seaway_common::{Addr, Algorithm, Config, PREFIXES_MAX, Prefix};
 
+pub use node_dns::NodeDns;
 pub use settings::Settings;
 
 /// This node's name, addresses and settings.
@@ -27,6 +29,8 @@ pub struct Site {
     pub algorithms: Algorithms,
     /// Where Services get their addresses from, beside what ServiceCIDRs say.
     pub service_ranges: Vec<IpNet>,
+    /// The DNS server of this node that stands in for the cluster's.
+    pub node_dns: NodeDns,
     /// What the programs are told, without the node's addresses and the Services' ranges.
     pub config: Config,
 }

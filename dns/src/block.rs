@@ -43,7 +43,7 @@ pub struct Block {
     /// Where liveness is told, and how long the server goes on after it was asked to stop.
     pub health: Option<Health>,
     /// Where readiness is told.
-    pub ready: Option<SocketAddr>,
+    pub ready: Option<Ready>,
     /// Where metrics are told.
     pub prometheus: Option<SocketAddr>,
     /// The Corefile is read again when it changes.
@@ -118,6 +118,15 @@ pub struct Health {
     pub address: SocketAddr,
     /// How long queries are answered after the server was asked to stop.
     pub lameduck: Duration,
+}
+
+/// The `ready` plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What has been ready once counts as ready until the server is asked to stop, as in CoreDNS.
+    pub once: bool,
 }
 
 impl From<u16> for Place {

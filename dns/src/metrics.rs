@@ -14,11 +14,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
+use seaway_cluster::Kind;
+use seaway_cluster::freshness::Followed;
 
 use crate::cache::CacheTally;
 use crate::engine::{Reply, Source};
@@ -105,6 +107,8 @@ pub struct Metrics {
     proxies: Mutex<BTreeMap<SocketAddr, Arc<ProxyTally>>>,
     /// Queries that found all upstreams down.
     pub(crate) broken: Arc<AtomicU64>,
+    /// Age of the facts in seconds, and watches that had stopped, by kind.
+    followed: Mutex<BTreeMap<Kind, (f64, u64)>>,
 }
 
 impl Metrics {
@@ -130,6 +134,12 @@ impl Metrics {
         let caches = self.caches.lock();
         let entries = caches.values().flat_map(|tally| &tally.entries);
         entries.for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+
+    /// Takes note of how the facts are followed.
+    pub(crate) fn note_followed(&self, followed: BTreeMap<Kind, Followed>, now: Instant) {
+        let of = |(kind, it): (Kind, Followed)| (kind, (it.age(now).as_secs_f64(), it.lost));
+        *self.followed.lock() = followed.into_iter().map(of).collect();
     }
 
     /// The count of answers over HTTPS with a status.

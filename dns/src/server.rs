@@ -14,6 +14,7 @@ mod asking;
 mod http;
 mod https;
 mod listen;
+mod outbox;
 mod quic;
 mod report;
 mod service;

@@ -61,7 +61,7 @@ fn the_stock_corefile_works_unchanged() {
     let cache = block.cache.as_ref().unwrap();
     assert_eq!((cache.success.max_s, cache.denial.max_s, cache.success.disabled.len()), (30, 30, 1));
     assert_eq!(block.health.unwrap().lameduck.as_secs(), 5);
-    assert_eq!((block.ready.unwrap().port(), block.prometheus.unwrap().port()), (8181, 9153));
+    assert_eq!((block.ready.unwrap().address.port(), block.prometheus.unwrap().port()), (8181, 9153));
     assert!(block.errors.is_some() && block.reload && block.detect_loop && block.loadbalance);
 }
 

@@ -5,9 +5,10 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seaway_cluster::Snapshot;
+use seaway_cluster::freshness::{Freshness, STALE_AFTER};
 use seaway_dns::corefile;
 use seaway_dns::engine::Engine;
 use seaway_dns::feed::Feed;
@@ -182,14 +183,36 @@ fn pages_tell_liveness_readiness_and_counts() {
     running.server.take().unwrap().stop();
 }
 
+#[test]
+fn facts_that_nobody_confirms_make_a_server_unready_unless_once_is_enough() {
+    let (now, kind) = (Instant::now(), seaway_cluster::Kind::Service);
+    let stale = Some("kubernetes: Service objects were not confirmed for 301 s".to_owned());
+    for (monitor, later) in
+        [("", stale.clone()), ("monitor continuously", stale), ("monitor until-ready", None)]
+    {
+        let mut running = Running::start(&format!("ready 127.0.0.1:0 {{\n{monitor}\n}}"));
+        let freshness = Freshness::default();
+        running.service.follow(freshness.clone());
+        freshness.confirm(kind, now);
+        assert_eq!(running.service.unready(now).as_deref(), Some("kubernetes"), "{monitor}");
+        running.web_is_at("10.0.0.1");
+        assert_eq!(running.service.unready(now), None, "{monitor}");
+        let late = now + STALE_AFTER + Duration::from_secs(1);
+        assert_eq!(running.service.unready(late), later, "{monitor}");
+        freshness.confirm(kind, late);
+        assert_eq!(running.service.unready(late), None, "{monitor}");
+        assert_eq!(running.ask(WEB).0, 0);
+    }
+}
+
 /// What comes in the end; an answer is counted after it has been sent.
 fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = std::time::Instant::now() + DEADLINE;
+    let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(std::time::Instant::now() < deadline, "it did not come");
+        assert!(Instant::now() < deadline, "it did not come");
         std::thread::yield_now();
     }
 }

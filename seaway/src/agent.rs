@@ -5,6 +5,7 @@ mod dataplane;
 mod health_checks;
 mod http_server;
 mod interfaces;
+mod node_dns;
 mod options;
 mod report;
 mod servers;
@@ -28,9 +29,11 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::Usage;
+use crate::dns::LOOK_EVERY;
 use crate::logging;
 use crate::node::{self, Places};
 use interfaces::Interfaces;
+use node_dns::NodeDns;
 use told::Told;
 
 pub(crate) use options::Args;
@@ -81,6 +84,7 @@ async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) ->
     let node = node::name(args.node_name.as_deref());
     let pods = Interfaces::parse(&args.traffic.pod_interfaces)?;
     attach::check(pods.named(), None)?;
+    let mut dns = NodeDns::new(&args.dns)?;
     let links = links::follow().await?;
     let site = args.traffic.site(&node, netns::cookie()?)?;
     reserve_ports(args);
@@ -88,34 +92,64 @@ async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) ->
     servers::start(&args.servers, &told).await?;
     let mut agent = dataplane::Agent::load(args, probe, pins, site, [interfaces, pods], told)?;
     agent.start_on(&links.borrow());
-    let wants = Wants::proxy(node);
+    let mut wants = Wants::proxy(node);
+    if let Some(dns) = &dns {
+        wants = dns.wants(wants);
+    }
+    let clock = Instant::now();
     let source = tokio::select! {
         source = args.facts.follow(&wants) => Some(source?),
         () = ends.wait() => None,
     };
     if let Some(source) = source {
-        follow(&mut agent, source, links, &mut ends).await?;
+        let ended = follow(&mut agent, &mut dns, source, links, &mut ends, clock).await;
+        if let Some(dns) = dns {
+            hand_back(&mut agent, dns, clock).await?;
+        }
+        ended?;
     }
     agent.stop();
+    Ok(())
+}
+
+/// New queries go to the cluster's DNS again, before the node's own server ends.
+async fn hand_back(agent: &mut dataplane::Agent, mut dns: NodeDns, clock: Instant) -> Result<()> {
+    let lameduck = dns.drain();
+    if let Some(event) = agent.note_dns(dns.site()) {
+        tracing::info!(?lameduck, "DNS goes back to the cluster's endpoints");
+        agent.handle(event, since_ms(clock))?;
+        tokio::time::sleep(lameduck).await;
+    }
+    dns.end();
+    if let Some(event) = agent.note_dns(dns.site()) {
+        agent.handle(event, since_ms(clock))?;
+    }
     Ok(())
 }
 
 /// The loop: facts, retries and audits in; maps and the status file out.
 async fn follow(
     agent: &mut dataplane::Agent,
+    dns: &mut Option<NodeDns>,
     mut source: watch::Receiver<Update>,
     mut links: watch::Receiver<Arc<Links>>,
     ends: &mut Ends,
+    clock: Instant,
 ) -> Result<()> {
     let mut audit = every(AUDIT_EVERY).await;
     let mut interfaces = every(INTERFACES_EVERY).await;
-    let started = Instant::now();
+    let mut look = every(LOOK_EVERY).await;
     let mut event = Some(take_facts(&mut source, agent));
     let mut retry_in = None;
     loop {
         if let Some(event) = event {
-            let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            retry_in = agent.handle(event, now_ms)?;
+            let facts = matches!(event, Event::Facts(_));
+            retry_in = agent.handle(event, since_ms(clock))?;
+            if let Some(dns) = dns.as_mut().filter(|_| facts) {
+                // After the maps, which somebody may wait for in the middle of a connect.
+                dns.feed(&source.borrow().clone());
+                dns.listen(&agent.primary_addresses());
+            }
         }
         let retry_at = tokio::time::Instant::now() + retry_in.unwrap_or(Duration::MAX / 4);
         event = tokio::select! {
@@ -136,6 +170,14 @@ async fn follow(
                 agent.look_for_interfaces()?;
                 None
             }
+            () = dns_changed(dns) => dns.as_ref().and_then(|dns| agent.note_dns(dns.site())),
+            _ = look.tick(), if dns.is_some() => {
+                if let Some(dns) = dns {
+                    dns.reload(&source.borrow().clone());
+                    dns.listen(&agent.primary_addresses());
+                }
+                None
+            }
             () = agent.status_due() => {
                 agent.write_status();
                 None
@@ -147,6 +189,18 @@ async fn follow(
             () = ends.wait() => return Ok(()),
         };
     }
+}
+
+/// Waits until the node's own DNS server is another one; for ever if there is none.
+async fn dns_changed(dns: &mut Option<NodeDns>) {
+    match dns {
+        Some(dns) => dns.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn since_ms(clock: Instant) -> u64 {
+    u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Local programs must not be given the ports that masqueraded packets use.

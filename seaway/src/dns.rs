@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::{facts, logging};
-use reload::Configuration;
+pub(crate) use reload::{Configuration, LOOK_EVERY};
 
 /// So long the first facts are waited for before anything is answered.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,7 +99,7 @@ async fn serve(corefile: PathBuf, source: facts::Args, options: ServerOptions) -
     // It may take as long as an upstream does to answer.
     let mut loops = tokio::spawn(configuration.loops(Arc::clone(&service)));
     let mut probing = true;
-    let mut look = tokio::time::interval(reload::LOOK_EVERY);
+    let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
             found = &mut following, if facts.is_none() => {
@@ -181,7 +181,7 @@ fn check(file: PathBuf) -> Result<()> {
         }
         let pages = [
             ("health", block.health.map(|health| health.address)),
-            ("ready", block.ready),
+            ("ready", block.ready.map(|ready| ready.address)),
             ("metrics", block.prometheus),
         ];
         for (page, address) in pages.into_iter().filter_map(|(page, address)| Some((page, address?))) {

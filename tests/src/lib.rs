@@ -12,6 +12,8 @@ pub mod damage;
 pub mod facts;
 pub mod fixtures;
 pub mod frame;
+pub mod names;
 pub mod network;
+pub mod query;
 pub mod reachability;
 pub mod site;

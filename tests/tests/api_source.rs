@@ -11,6 +11,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use api_source::setting::{Facts, Setting, quick};
+use seaway_cluster::Kind;
 use seaway_cluster::api_server::Options;
 use seaway_cluster::source::Wants;
 use seaway_harness::{ApiBehaviour, ApiFault};
@@ -290,6 +291,41 @@ async fn a_token_that_expired_is_read_again() {
     facts.until_warnings("").await;
 }
 
+/// A watch that lives on and tells nothing of a change: the change comes all the same, the watch is
+/// counted as lost, and the next change comes by the one in its place.
+async fn check_lost(wants: &Wants, fault: ApiFault) {
+    let every = Duration::from_millis(20);
+    let setting = Setting::new(ApiBehaviour { bookmark_every: every, ..ApiBehaviour::default() });
+    setting.server.put_all((0..5).map(service));
+    let mut facts = setting.follow_for(wants, Options { check: (10 * every, 10 * every), ..quick() }).await;
+    facts.until(5, 0).await;
+    assert_eq!(facts.lost(Kind::Service), 0);
+    setting.server.set_down(true);
+    setting.server.put(service(5));
+    setting.server.fail_next("services", fault);
+    setting.server.set_down(false);
+    facts.until(6, 0).await;
+    assert_eq!(facts.lost(Kind::Service), 1);
+    setting.server.put(service(6));
+    facts.until(7, 0).await;
+    // All other kinds had nothing to tell, which is not the same as not telling.
+    for kind in [Kind::EndpointSlice, Kind::Pod, Kind::Namespace] {
+        assert_eq!(facts.lost(kind), 0, "{kind}");
+    }
+    assert_eq!(facts.updates.borrow().freshness.stale(Instant::now()), None);
+}
+
+#[tokio::test]
+async fn a_watch_that_stopped_telling_is_opened_again() {
+    check_lost(&Wants::proxy("node-1"), ApiFault::Deaf).await;
+    check_lost(&Wants::names(true, false), ApiFault::Deaf).await;
+}
+
+#[tokio::test]
+async fn changes_that_no_watch_will_bring_are_found_by_their_number() {
+    check_lost(&Wants::names(true, false), ApiFault::Lossy).await;
+}
+
 #[tokio::test]
 async fn a_thousand_changes_in_a_second_all_arrive() {
     let setting = Setting::new(ApiBehaviour::default());
@@ -334,7 +370,8 @@ fn resource(request: &str) -> (String, String) {
 async fn rights_that_are_deployed_are_for_what_is_asked_and_no_more() {
     let setting = Setting::new(ApiBehaviour::default());
     setting.server.put(service(0));
-    let mut facts = setting.follow(quick()).await;
+    let names = Wants { imports: true, ..Wants::names(true, false) };
+    let mut facts = setting.follow_for(&Wants::proxy("node-1").with(names), quick()).await;
     facts.until(1, 0).await;
     let asked: BTreeSet<_> = setting.server.take_requests().iter().map(|path| resource(path)).collect();
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kustomize/rbac.yaml");
@@ -370,7 +407,7 @@ async fn what_other_clusters_export_is_followed_where_it_is_wanted() {
             setting.server.fail_next("serviceimports", ApiFault::Status(status));
         }
         let wants = Wants { imports: true, ..Wants::names(false, false) };
-        let mut facts = setting.follow_all(&wants, quick()).await;
+        let mut facts = setting.follow_for(&wants, quick()).await;
         facts.until(1, 1).await;
         let found = facts.snapshot();
         assert_eq!((found.imports.len(), found.imported.len()), (usize::from(status.is_none()), 1));

@@ -10,6 +10,7 @@ use super::query::Query;
 use super::store::{Delta, Store};
 use super::watcher::Watcher;
 use crate::Update;
+use crate::freshness::Freshness;
 use crate::source::Wants;
 
 /// Changes that wait for the store; a watcher that finds no room waits, and with it the server.
@@ -26,13 +27,15 @@ pub async fn follow(
     options: Options,
 ) -> Result<watch::Receiver<Update>, Error> {
     let queries = Query::all(wants);
-    let store = Store::new(queries.iter().map(|query| query.kind));
+    let freshness = Freshness::default();
+    let store = Store::new(queries.iter().map(|query| query.kind), freshness.clone());
     let (deltas, queue) = mpsc::channel(QUEUE_MAX);
     for query in queries {
         // Each has a connection of its own, so that one long list holds up no other.
         let client = connect(kubeconfig, &options).await?;
         let kubeconfig = kubeconfig.map(Path::to_owned);
-        tokio::spawn(Watcher::new(query, options, kubeconfig, client, deltas.clone()).run());
+        let watcher = Watcher::new(query, options, kubeconfig, client, deltas.clone(), freshness.clone());
+        tokio::spawn(watcher.run());
     }
     let (sender, mut receiver) = watch::channel(Update::default());
     tokio::spawn(keep(queue, store, sender));

@@ -28,13 +28,17 @@ pub(super) struct PageMetadata {
     /// How to ask for the next page; empty or absent on the last.
     #[serde(rename = "continue")]
     pub(super) continues: Option<String>,
+    /// Objects after this page, where nothing is selected.
+    pub(super) remaining_item_count: Option<u64>,
 }
 
 /// A line of a watch.
 #[derive(Debug)]
 pub(super) enum Line<'a> {
-    /// The object came or changed.
-    Put(&'a RawValue),
+    /// The object came.
+    Added(&'a RawValue),
+    /// The object changed.
+    Changed(&'a RawValue),
     /// The object went; this was its last form.
     Gone(&'a RawValue),
     /// The watch has come this far.
@@ -84,7 +88,8 @@ impl<'a> Line<'a> {
     pub(super) fn of(text: &'a [u8]) -> serde_json::Result<Self> {
         let Envelope { kind, object } = serde_json::from_slice(text)?;
         Ok(match kind {
-            "ADDED" | "MODIFIED" => Self::Put(object),
+            "ADDED" => Self::Added(object),
+            "MODIFIED" => Self::Changed(object),
             "DELETED" => Self::Gone(object),
             "BOOKMARK" => {
                 let Bookmark { metadata } = serde_json::from_str(object.get())?;

@@ -77,6 +77,18 @@ impl Query {
         self.request().list(&params).map_err(kube::Error::BuildRequest)
     }
 
+    /// One object of the kind, whichever: what comes with it tells how far the cluster is, and how
+    /// many there are. Without selectors it costs the server no more than that.
+    pub(super) fn look(&self) -> kube::Result<http::Request<Vec<u8>>> {
+        let params = ListParams { limit: Some(1), ..ListParams::default() };
+        self.request().list(&params).map_err(kube::Error::BuildRequest)
+    }
+
+    /// Whether the query is for every object of its kind.
+    pub(super) fn whole(&self) -> bool {
+        self.labels.is_none() && self.fields.is_none()
+    }
+
     /// A watch from a position; without one it begins with all objects there are.
     pub(super) fn watch(&self, position: Option<&str>, random: u32) -> kube::Result<http::Request<Vec<u8>>> {
         let mut params = WatchParams {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::read::{Fact, Reading, Slice};
+use crate::freshness::Freshness;
 use crate::pool::Pool;
 use crate::update::Arrivals;
 use crate::{EndpointSlice, FactMap, Kind, ObjectId, ObjectName, SliceIndex, Snapshot, Update, Warning};
@@ -71,7 +72,7 @@ impl Delta {
 
 impl Store {
     /// Nothing is known of any of these kinds.
-    pub(super) fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
+    pub(super) fn new(kinds: impl IntoIterator<Item = Kind>, freshness: Freshness) -> Self {
         let arrivals = Arrivals::default();
         let missing: BTreeSet<Kind> = kinds.into_iter().collect();
         Self {
@@ -83,7 +84,7 @@ impl Store {
             objects: BTreeMap::new(),
             troubles: BTreeMap::new(),
             pool: Pool::default(),
-            last: Update { arrivals: arrivals.clone(), ..Update::default() },
+            last: Update { arrivals: arrivals.clone(), freshness, ..Update::default() },
             arrivals,
             changed: true,
             warned: false,

@@ -7,16 +7,19 @@ use std::time::{Duration, Instant};
 use futures::{AsyncBufRead, AsyncBufReadExt};
 use kube::Client;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, sleep_until};
 
 use super::Options;
 use super::backoff::{Backoff, random};
+use super::check::{Checks, Due, Verdict};
 use super::connection::connect;
 use super::line::{Line, Page};
 use super::query::Query;
 use super::read::{Reading, read};
 use super::store::Delta;
 use super::trouble::Trouble;
+use crate::freshness::Freshness;
 
 /// The longest line of a watch; the API server itself takes no object of more than 3 MiB.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -43,6 +46,8 @@ pub(super) struct Watcher {
     failures: u32,
     /// A list came to its end, or the cluster does without the kind.
     told: bool,
+    checks: Checks,
+    freshness: Freshness,
 }
 
 impl Watcher {
@@ -52,6 +57,7 @@ impl Watcher {
         kubeconfig: Option<PathBuf>,
         client: Client,
         deltas: mpsc::Sender<Delta>,
+        freshness: Freshness,
     ) -> Self {
         Self {
             query,
@@ -65,6 +71,8 @@ impl Watcher {
             backoff: Backoff::new(options.retry),
             failures: 0,
             told: false,
+            checks: Checks::new(options.check, Instant::now(), random()),
+            freshness,
         }
     }
 
@@ -139,6 +147,7 @@ impl Watcher {
     async fn do_without(&mut self, trouble: &Trouble) {
         let kind = self.query.kind;
         tracing::debug!(%kind, %trouble, "the cluster does not tell of this kind");
+        self.freshness.forget(kind);
         if !std::mem::replace(&mut self.told, true) {
             self.send(Delta::Begin(kind)).await.ok();
             self.send(Delta::End(kind)).await.ok();
@@ -149,14 +158,17 @@ impl Watcher {
     async fn list(&mut self) -> Result<(), Trouble> {
         let kind = self.query.kind;
         self.send(Delta::Begin(kind)).await?;
+        self.checks.listing();
         let mut continues = None;
         loop {
             let text = self.client.request_text(self.query.list(&self.options, continues)?).await?;
             let arrived = Instant::now();
             let page: Page<'_> = serde_json::from_str(&text)?;
             for object in page.items.into_iter().flatten() {
+                self.checks.listed(1);
                 self.send(Delta::put(kind, read(kind, object), arrived)).await?;
             }
+            self.freshness.confirm(kind, arrived);
             continues = page.metadata.continues.filter(|token| !token.is_empty());
             if continues.is_none() {
                 self.position = page.metadata.resource_version.filter(|version| !version.is_empty());
@@ -177,11 +189,36 @@ impl Watcher {
             stream => stream?,
         };
         self.send(if listing { Delta::Begin(kind) } else { Delta::Trouble(kind, None) }).await?;
+        if listing {
+            self.checks.listing();
+        } else {
+            self.checks.opened(Instant::now());
+        }
+        let mut asked = None;
         let mut stream = pin!(stream);
         let mut line = Vec::new();
         loop {
             line.clear();
-            let more = next_line(&mut stream, &mut line).await;
+            let more = {
+                let mut next = pin!(next_line(&mut stream, &mut line));
+                loop {
+                    tokio::select! {
+                        more = &mut next => break more,
+                        said = answered(&mut asked) => {
+                            asked = None;
+                            if self.hear(said) {
+                                return Ok(());
+                            }
+                        }
+                        () = sleep_until(self.checks.due().into()), if !listing && asked.is_none() => {
+                            match self.checks.take_due(Instant::now(), random()) {
+                                Due::Ask => asked = Some(self.look()?),
+                                Due::Reopen => return Ok(()),
+                            }
+                        }
+                    }
+                }
+            };
             let arrived = Instant::now();
             // A cut line is no line: what it was about comes again.
             let complete = matches!(more, Ok(true));
@@ -193,24 +230,73 @@ impl Watcher {
                 return Ok(());
             }
             listing = self.take(&line, listing, arrived).await?;
+            self.freshness.confirm(kind, arrived);
             // What follows a failure has to get through before it counts as mended.
             self.backoff.reset();
             self.failures = 0;
+            if self.position.is_none() && !listing {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Asks the server how far the cluster is, while the watch goes on.
+    fn look(&self) -> Result<JoinHandle<kube::Result<String>>, Trouble> {
+        let (client, request) = (self.client.clone(), self.query.look()?);
+        Ok(tokio::spawn(async move { client.request_text(request).await }))
+    }
+
+    /// Takes in how far the cluster is. Returns whether the watch is to end.
+    fn hear(&mut self, said: Option<String>) -> bool {
+        let Some(text) = said else { return false };
+        let Ok(page) = serde_json::from_str::<Page<'_>>(&text) else { return false };
+        let here = page.items.map_or(0, |items| items.len()) as u64;
+        let more = page.metadata.continues.is_some_and(|token| !token.is_empty());
+        // Where there is more, how much is an optional field.
+        let count =
+            if more { page.metadata.remaining_item_count.map(|rest| rest + here) } else { Some(here) };
+        let count = count.filter(|_| self.query.whole());
+        let version = page.metadata.resource_version;
+        let verdict = self.checks.heard(version.as_deref(), count, self.position.as_deref(), Instant::now());
+        self.obey(verdict);
+        self.position.is_none()
+    }
+
+    /// Counts and tells of a watch that had stopped; without a position everything is listed anew.
+    fn obey(&mut self, verdict: Verdict) {
+        let (new, listed) = match verdict {
+            Verdict::None => return,
+            Verdict::Lost { new } => (new, false),
+            Verdict::Missing { new } => (new, true),
+        };
+        let kind = self.query.kind;
+        self.freshness.lose(kind, Instant::now());
+        if listed {
+            self.position = None;
+        }
+        if new {
+            tracing::warn!(
+                %kind,
+                listed,
+                "the API server's watch had stopped telling of changes; another has taken its place"
+            );
         }
     }
 
     /// Deals with one line. Returns whether the list goes on.
     async fn take(&mut self, line: &[u8], listing: bool, arrived: Instant) -> Result<bool, Trouble> {
         let kind = self.query.kind;
-        match Line::of(line)? {
-            Line::Put(object) => {
+        let parsed = Line::of(line)?;
+        match parsed {
+            Line::Added(object) | Line::Changed(object) => {
                 let reading = read(kind, object);
-                self.advance(&reading, listing);
+                let change = i64::from(matches!(parsed, Line::Added(_)));
+                self.advance(&reading, listing, change);
                 self.send(Delta::put(kind, reading, arrived)).await?;
             }
             Line::Gone(object) => {
                 let reading = read(kind, object);
-                self.advance(&reading, listing);
+                self.advance(&reading, listing, -1);
                 if let Ok(reading) = reading {
                     self.send(Delta::Gone { kind, name: reading.name, arrived }).await?;
                 }
@@ -224,7 +310,9 @@ impl Watcher {
                 }
                 let listed = !listing || list_ends;
                 if listed && !position.is_empty() {
+                    let verdict = self.checks.told(Some(&position), None);
                     self.position = Some(position);
+                    self.obey(verdict);
                 }
                 return Ok(!listed);
             }
@@ -235,15 +323,25 @@ impl Watcher {
     }
 
     /// A list that is cut short begins again, whatever came of it.
-    fn advance(&mut self, reading: &serde_json::Result<Reading>, listing: bool) {
+    fn advance(&mut self, reading: &serde_json::Result<Reading>, listing: bool, change: i64) {
         let position = reading.as_ref().ok().and_then(|reading| reading.position.clone());
+        let verdict = self.checks.told(position.as_deref(), Some(change));
         if let Some(position) = position.filter(|_| !listing) {
             self.position = Some(position);
         }
+        self.obey(verdict);
     }
 
     async fn send(&self, delta: Delta) -> Result<(), Trouble> {
         self.deltas.send(delta).await.map_err(|_| Trouble::Done)
+    }
+}
+
+/// What the server answered; never, while it was not asked. Nothing when it could not be.
+async fn answered(asked: &mut Option<JoinHandle<kube::Result<String>>>) -> Option<String> {
+    match asked {
+        None => std::future::pending().await,
+        Some(asked) => asked.await.ok()?.ok(),
     }
 }
 

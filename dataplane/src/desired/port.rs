@@ -195,13 +195,15 @@ impl<'a> Scene<'a> {
         let draining = endpoints.iter().zip(&standings).filter(|(joined, standing)| {
             outside(standing) && (joined.endpoint.serving || joined.endpoint.ready)
         });
-        Port {
+        let mut lists = Port {
             affinity_s: affinity_s(service),
             cluster: list(|standing| standing.cluster.is_ok()),
             local: list(|standing| standing.local.is_ok()),
             draining: draining.map(|(joined, _)| target(joined)).collect(),
             ..Port::default()
-        }
+        };
+        self.site.node_dns.stand_in(service, port, family, &mut lists);
+        lists
     }
 
     fn claim(

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use seaway_common::{Config, Prefix};
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithms, Site};
+use super::{Algorithms, NodeDns, Site};
 use crate::preferences::{algorithm, name_of};
 
 /// The node's addresses, and the settings that decisions depend on.
@@ -24,6 +24,8 @@ pub struct Settings {
     pub clusters: Vec<IpNet>,
     /// `--service-cidr`.
     pub services: Vec<IpNet>,
+    /// The node's own DNS server.
+    pub node_dns: NodeDns,
     /// `--algorithm-inside`.
     pub inside: String,
     /// `--algorithm-outside`.
@@ -40,6 +42,7 @@ impl Settings {
             node_ports: site.node_ports.clone(),
             clusters: clusters.filter_map(range_of).collect(),
             services: site.service_ranges.clone(),
+            node_dns: site.node_dns.clone(),
             inside: name_of(site.algorithms.inside).to_owned(),
             outside: name_of(site.algorithms.outside).to_owned(),
         }
@@ -62,6 +65,7 @@ impl Settings {
                 outside: algorithm(&self.outside).unwrap_or(usual.outside),
             },
             service_ranges: self.services.clone(),
+            node_dns: self.node_dns.clone(),
             config,
             ..Site::from(node)
         }
@@ -87,6 +91,7 @@ mod tests {
             node_ports: vec!["192.0.2.0/24".parse().unwrap()],
             clusters: vec!["10.244.0.0/16".parse().unwrap(), "fd00:10::/56".parse().unwrap()],
             services: vec!["10.96.0.0/12".parse().unwrap()],
+            node_dns: NodeDns { listeners: ["192.0.2.1:9053".parse().unwrap()].into(), ..NodeDns::default() },
             inside: "round-robin".to_owned(),
             outside: "source-hash".to_owned(),
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lexer::{Line, RawBlock};
 use super::{Error, acl, cache, duration, forward, kubernetes, log, names, rewrite, secure, template, zones};
-use crate::block::{Block, Health, Place, Scheme};
+use crate::block::{Block, Health, Place, Ready, Scheme};
 use crate::compat;
 use crate::forward::ForwardOptions;
 use crate::name::Zone;
@@ -113,8 +113,7 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
         "cache" => block.cache = Some(cache::parse(line)?),
         "health" => block.health = Some(health(line)?),
         "ready" => {
-            line.bare()?;
-            block.ready = Some(listener(line, READY)?);
+            block.ready = Some(ready(line)?);
         }
         "prometheus" => {
             line.bare()?;
@@ -193,6 +192,26 @@ fn health(line: &Line) -> Result<Health, Error> {
         }
     }
     Ok(health)
+}
+
+fn ready(line: &Line) -> Result<Ready, Error> {
+    let mut ready = Ready { address: listener(line, READY)?, once: false };
+    for option in &line.body {
+        match option.word() {
+            "monitor" => {
+                ready.once = match option.one("until-ready or continuously")? {
+                    "until-ready" => true,
+                    "continuously" => false,
+                    other => {
+                        let problem = format!("monitor is until-ready or continuously, not {other:?}");
+                        return Err(option.error(problem));
+                    }
+                };
+            }
+            _ => return Err(option.unknown("monitor")),
+        }
+    }
+    Ok(ready)
 }
 
 /// `:8080`, `localhost:8080` or `127.0.0.1:8080`.

@@ -45,8 +45,27 @@ impl Collector for Reader {
         caches(&metrics, &mut encoder)?;
         proxies(&metrics, &mut encoder)?;
         https(&metrics, &mut encoder)?;
+        followed(&metrics, &mut encoder)?;
         distributions(&tallies, &mut encoder)
     }
+}
+
+/// How the facts are followed: not CoreDNS's names, since it does not know.
+fn followed(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let followed = metrics.followed.lock();
+    let help = "Time since the API server last confirmed the objects of a kind";
+    let mut family = encoder.encode_descriptor("seaway_facts_age_seconds", help, None, MetricType::Gauge)?;
+    for (kind, (age_s, _)) in &*followed {
+        let labels = [("kind", kind.to_string())];
+        ConstGauge::new(*age_s).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "Watches of the API server that had stopped telling of changes";
+    let mut family = encoder.encode_descriptor("seaway_watches_lost", help, None, MetricType::Counter)?;
+    for (kind, (_, lost)) in &*followed {
+        let labels = [("kind", kind.to_string())];
+        ConstCounter::new(*lost).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn requests(tallies: &[Arc<Tally>], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

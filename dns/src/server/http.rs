@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -70,7 +70,7 @@ pub(super) async fn serve(
 fn respond(page: Page, service: &Arc<Service>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, body) = match (page, request.uri().path()) {
         (Page::Health, "/health") => (StatusCode::OK, "OK".to_owned()),
-        (Page::Ready, "/ready") => match service.unready() {
+        (Page::Ready, "/ready") => match service.unready(Instant::now()) {
             None => (StatusCode::OK, "OK".to_owned()),
             Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         },

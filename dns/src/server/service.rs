@@ -3,11 +3,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
+use seaway_cluster::freshness::Freshness;
 use tokio::sync::Semaphore;
 
 use super::asking::{question, records, renew, upstream};
@@ -37,6 +39,10 @@ pub struct Service {
     metrics: Arc<Metrics>,
     waiting: Arc<Semaphore>,
     stopping: AtomicBool,
+    /// It has been ready once.
+    was_ready: AtomicBool,
+    /// How old the facts are.
+    freshness: OnceLock<Freshness>,
     turn: AtomicUsize,
     probe: Mutex<Option<Probe>>,
 }
@@ -68,6 +74,8 @@ impl Service {
             metrics,
             waiting,
             stopping: AtomicBool::new(false),
+            was_ready: AtomicBool::new(false),
+            freshness: OnceLock::new(),
             turn: AtomicUsize::new(0),
             probe: Mutex::default(),
         })
@@ -96,14 +104,33 @@ impl Service {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Why it is not ready; `None` if it is.
-    pub fn unready(&self) -> Option<String> {
+    /// From now on it is ready only while the facts are fresh, unless its configuration says otherwise.
+    pub fn follow(&self, freshness: Freshness) {
+        // There is one source for the whole life of a server.
+        self.freshness.get_or_init(|| freshness);
+    }
+
+    /// Why it is not ready at a moment; `None` if it is.
+    pub fn unready(&self, now: Instant) -> Option<String> {
         if self.stopping.load(Ordering::Acquire) {
             return Some("stopping".to_owned());
         }
         let engine = self.engine();
-        let mut known = engine.chains().iter().filter_map(|chain| chain.kubernetes.as_ref());
-        known.any(|kubernetes| !kubernetes.index().synced).then(|| "kubernetes".to_owned())
+        let once = engine.chains().iter().any(|chain| chain.block.ready.is_some_and(|ready| ready.once));
+        if once && self.was_ready.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut known = engine.chains().iter().filter_map(|chain| chain.kubernetes.as_ref()).peekable();
+        let serves = known.peek().is_some();
+        if known.any(|kubernetes| !kubernetes.index().synced) {
+            return Some("kubernetes".to_owned());
+        }
+        let stale = self.freshness.get().filter(|_| serves).and_then(|freshness| freshness.stale(now));
+        if let Some(stale) = stale {
+            return Some(format!("kubernetes: {stale}"));
+        }
+        self.was_ready.store(true, Ordering::Relaxed);
+        None
     }
 
     /// What is counted, in the OpenMetrics text format.
@@ -114,6 +141,9 @@ impl Service {
         let engine = self.engine();
         self.metrics.forget_sizes();
         engine.chains().iter().filter_map(|chain| chain.cache.as_ref()).for_each(|cache| cache.tell_sizes());
+        if let Some(freshness) = self.freshness.get() {
+            self.metrics.note_followed(freshness.followed(), Instant::now());
+        }
         self.metrics.text()
     }
 
@@ -124,7 +154,7 @@ impl Service {
         let mut pages: Vec<(SocketAddr, Page)> = blocks
             .flat_map(|block| {
                 let health = block.health.map(|health| (health.address, Page::Health));
-                let ready = block.ready.map(|address| (address, Page::Ready));
+                let ready = block.ready.map(|ready| (ready.address, Page::Ready));
                 let metrics = block.prometheus.map(|address| (address, Page::Metrics));
                 [health, ready, metrics]
             })

@@ -1,7 +1,7 @@
 //! Plain UDP: one thread and one socket a core, a batch of datagrams a system call.
 
 use std::array;
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSliceMut;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,22 +11,21 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
 
+use super::outbox::Outbox;
 use super::report::{Answered, report};
 use super::service::{Arrival, Service};
 use crate::block::Place;
-use crate::engine::{Context, Engine, Reply, Step};
+use crate::engine::{Context, Engine, Step};
 use crate::metrics::Sample;
 use crate::wire::writer::Transport;
 
 /// Datagrams of one system call. A loaded server fills them, an idle one does not wait for more.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// Longer queries are cut, and a cut query is malformed. At a power of two, all queries of a batch would
 /// fall on the same few lines of a cache.
 const QUERY_MAX: usize = 4096 + 192;
-/// What an answer takes at first; few are longer.
-const ANSWER_USUAL: usize = 1232;
 
 /// One thread's part of the server.
 pub(super) struct Worker {
@@ -34,14 +33,6 @@ pub(super) struct Worker {
     service: Arc<Service>,
     place: Place,
     number: usize,
-}
-
-/// Answers to a batch, and whom they go to.
-struct Outbox {
-    answers: [Vec<u8>; BATCH],
-    peers: [Option<SockaddrStorage>; BATCH],
-    samples: [Option<(Reply, usize, bool)>; BATCH],
-    count: usize,
 }
 
 impl Worker {
@@ -60,13 +51,7 @@ impl Worker {
     fn run(&self, stop: &AtomicBool) {
         let mut buffers = vec![[0_u8; QUERY_MAX]; BATCH];
         let mut received = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
-        let mut sent = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
-        let mut outbox = Outbox {
-            answers: array::from_fn(|_| Vec::with_capacity(ANSWER_USUAL)),
-            peers: [None; BATCH],
-            samples: [None; BATCH],
-            count: 0,
-        };
+        let mut outbox = Outbox::new();
         let mut turn = 0_usize;
         while !stop.load(Ordering::Acquire) {
             let mut places = buffers.iter_mut();
@@ -86,14 +71,14 @@ impl Worker {
                 }
             };
             let begun = Instant::now();
-            outbox.count = 0;
+            outbox.clear();
             let engine = self.service.engine();
             for message in messages {
                 let (Some(peer), Some(query)) = (message.address, message.iovs().next()) else { continue };
                 turn = turn.wrapping_add(1);
                 self.answer(&engine, (query, peer), turn, begun, &mut outbox);
             }
-            outbox.send(descriptor, &mut sent);
+            outbox.send(descriptor);
             self.count(&outbox, begun);
         }
     }
@@ -106,7 +91,7 @@ impl Worker {
         now: Instant,
         outbox: &mut Outbox,
     ) {
-        let out = &mut outbox.answers[outbox.count];
+        let out = outbox.next();
         let client = if engine.needs_peer() { address(&peer) } else { None };
         let context = Context { peer: client, turn, ..Context::new(Transport::Udp, self.place, now) };
         // A query that makes a lookup panic must not take the thread with it.
@@ -122,10 +107,8 @@ impl Worker {
                 if reply.refresh.is_some() {
                     Arc::clone(&self.service).refresh(query.to_vec(), reply);
                 }
-                outbox.peers[outbox.count] = Some(peer);
                 let v6 = peer.as_sockaddr_in6().is_some();
-                outbox.samples[outbox.count] = Some((reply, query.len(), v6));
-                outbox.count += 1;
+                outbox.push(peer, (reply, query.len(), v6));
             }
             Step::Silence => {}
             Step::Ask(_) => {
@@ -144,27 +127,9 @@ impl Worker {
 
     fn count(&self, outbox: &Outbox, begun: Instant) {
         let took = begun.elapsed();
-        for (answer, sample) in outbox.answers.iter().zip(&outbox.samples).take(outbox.count) {
-            let Some((reply, request, v6)) = *sample else { continue };
-            let response = answer.len();
+        for (response, (reply, request, v6)) in outbox.sent() {
             let sample = Sample { reply, transport: Transport::Udp, v6, request, response, took };
             self.service.count(self.number, &sample);
-        }
-    }
-}
-
-impl Outbox {
-    /// Sends the answers. One that cannot be sent is left out: its client will ask again.
-    fn send(&self, descriptor: i32, headers: &mut MultiHeaders<SockaddrStorage>) {
-        let mut first = 0;
-        while first < self.count {
-            let slices: [_; BATCH] = array::from_fn(|place| {
-                [IoSlice::new(self.answers.get(first + place).map_or(&[], Vec::as_slice))]
-            });
-            let rest = self.count - first;
-            let peers = &self.peers[first..self.count];
-            let sent = sendmmsg(descriptor, headers, slices[..rest].iter(), peers, [], MsgFlags::empty());
-            first += sent.map_or(1, |sent| sent.count().max(1));
         }
     }
 }

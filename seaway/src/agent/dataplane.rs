@@ -1,18 +1,20 @@
 //! The dataplane in the agent's hands: loaded first, attached once the first facts are in the maps.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use seaway_cluster::{Node, Snapshot, Update, Waiting};
+use seaway_cluster::{AddressFamily, Node, Snapshot, Update, Waiting};
 use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::links::Links;
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::Programs;
+use seaway_dataplane::site::NodeDns;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
 use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
 
@@ -108,6 +110,7 @@ impl Agent {
     pub(super) fn note_source(&mut self, update: &Update) {
         self.report.note_source(&update.warnings);
         self.told.metrics().warnings(update.warnings.len());
+        self.told.metrics().follow(update.freshness.clone());
         self.waiting.add(update.arrivals.take());
         self.told.metrics().pending(&self.waiting);
         self.told.queued();
@@ -139,6 +142,23 @@ impl Agent {
         self.site = site;
         self.report.note_site(&self.site);
         Some(Event::Site(Arc::new(self.site.clone())))
+    }
+
+    /// Takes note of the node's own DNS server. Returns what follows for the Services.
+    pub(super) fn note_dns(&mut self, dns: NodeDns) -> Option<Event> {
+        if dns == self.site.node_dns {
+            return None;
+        }
+        self.site.node_dns = dns;
+        self.report.note_site(&self.site);
+        Some(Event::Site(Arc::new(self.site.clone())))
+    }
+
+    /// The node's own addresses, one of each family, where an interface has them.
+    pub(super) fn primary_addresses(&self) -> BTreeSet<IpAddr> {
+        let families = [AddressFamily::Ipv4, AddressFamily::Ipv6];
+        let primary = families.iter().filter_map(|family| self.site.primary(&self.facts, *family));
+        primary.filter(|address| self.site.addresses.contains(address)).collect()
     }
 
     /// Deals with an event. Returns when to send a retry.

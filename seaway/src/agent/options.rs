@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::{capacity, servers, traffic};
+use super::{capacity, node_dns, servers, traffic};
 use crate::facts;
 use crate::logging;
 use crate::node::Places;
@@ -38,6 +38,8 @@ pub(crate) struct Args {
     pub(super) cleanup: bool,
     #[command(flatten)]
     pub(super) capacity: capacity::Args,
+    #[command(flatten)]
+    pub(super) dns: node_dns::Args,
     #[command(flatten)]
     pub(super) servers: servers::Args,
     #[command(flatten)]

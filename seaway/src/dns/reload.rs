@@ -18,10 +18,10 @@ use seaway_dns::options::PodNames;
 use seaway_dns::server::{Listener, Service, local_addresses};
 
 /// How often the Corefile is looked at.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A Corefile with what was made of it.
-pub(super) struct Configuration {
+pub(crate) struct Configuration {
     file: PathBuf,
     /// The text that was last looked at, whether or not it was any good.
     text: String,
@@ -33,7 +33,7 @@ pub(super) struct Configuration {
 
 impl Configuration {
     /// Reads the Corefile for the first time.
-    pub(super) fn read(file: PathBuf) -> Result<Self> {
+    pub(crate) fn read(file: PathBuf) -> Result<Self> {
         let text = read(&file)?;
         let blocks = parse(&file, &text)?;
         let feed = Feed::new(&Engine::new(blocks.clone()));
@@ -41,35 +41,36 @@ impl Configuration {
         Ok(Self { file, text, named, blocks, feed })
     }
 
-    pub(super) fn blocks(&self) -> &[Block] {
+    pub(crate) fn blocks(&self) -> &[Block] {
         &self.blocks
     }
 
     /// An engine that knows nothing yet.
-    pub(super) fn engine(&self) -> Engine {
+    pub(crate) fn engine(&self) -> Engine {
         Engine::new(self.blocks.clone())
     }
 
     /// What the names of the Corefile are made from.
-    pub(super) fn wants(&self) -> Wants {
+    pub(crate) fn wants(&self) -> Wants {
         let mut options = self.blocks.iter().filter_map(|block| block.kubernetes.as_ref());
         let pods = options.any(|options| options.pods == PodNames::Verified);
         Wants { imports: shares(&self.blocks), ..Wants::names(pods, false) }
     }
 
     /// Makes facts visible to the next query.
-    pub(super) fn feed(&mut self, service: &Service, facts: &Update) {
+    pub(crate) fn feed(&mut self, service: &Service, facts: &Update) {
+        service.follow(facts.freshness.clone());
         self.feed.update(&service.engine(), &facts.snapshot, now_s());
     }
 
     /// How long to go on after being asked to stop.
-    pub(super) fn lameduck(&self) -> Duration {
+    pub(crate) fn lameduck(&self) -> Duration {
         let health = self.blocks.iter().filter_map(|block| block.health);
         health.map(|health| health.lameduck).max().unwrap_or_default()
     }
 
     /// Takes over a changed Corefile, or says why it cannot; listeners stay as they are.
-    pub(super) fn reload(&mut self, service: &Service, facts: Option<&Update>) {
+    pub(crate) fn reload(&mut self, service: &Service, facts: Option<&Update>) {
         let failed = |error: anyhow::Error| {
             service.metrics().reload_failed.fetch_add(1, Ordering::Relaxed);
             tracing::error!("the Corefile is not taken over, the last one stays in force: {error:#}");
@@ -109,7 +110,11 @@ impl Configuration {
         let pages = |blocks: &[Block]| -> Vec<_> {
             blocks
                 .iter()
-                .map(|block| (block.health.map(|health| health.address), block.ready, block.prometheus))
+                .map(|block| {
+                    let [health, ready] =
+                        [block.health.map(|health| health.address), block.ready.map(|ready| ready.address)];
+                    (health, ready, block.prometheus)
+                })
                 .collect()
         };
         let pods = |blocks: &[Block]| {

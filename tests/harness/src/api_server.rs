@@ -53,6 +53,10 @@ pub enum ApiFault {
     Event(u16),
     /// The connection stays open and nothing is sent any more.
     Silence,
+    /// The watch goes on with bookmarks of the position that it began at, and never tells of a change.
+    Deaf,
+    /// The same, with bookmarks that move on: the changes are lost for good.
+    Lossy,
 }
 
 #[derive(Debug)]

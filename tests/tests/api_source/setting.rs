@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seaway_cluster::api_server::{Options, follow};
 use seaway_cluster::source::Wants;
-use seaway_cluster::{Snapshot, Update};
+use seaway_cluster::{Kind, Snapshot, Update};
 use seaway_harness::{ApiBehaviour, ApiServer};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -44,10 +44,10 @@ impl Setting {
     }
 
     pub(crate) async fn follow(&self, options: Options) -> Facts {
-        self.follow_all(&Wants::proxy("node-1"), options).await
+        self.follow_for(&Wants::proxy("node-1"), options).await
     }
 
-    pub(crate) async fn follow_all(&self, wants: &Wants, options: Options) -> Facts {
+    pub(crate) async fn follow_for(&self, wants: &Wants, options: Options) -> Facts {
         let follow = follow(Some(&self.kubeconfig), wants, options);
         let updates = timeout(PATIENCE, follow).await.expect("the first facts").expect("a kubeconfig");
         Facts { updates }
@@ -102,6 +102,11 @@ impl Facts {
     pub(crate) fn warnings(&self) -> String {
         let warnings = self.updates.borrow().warnings.clone();
         warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    /// How often a watch of a kind was found to have stopped.
+    pub(crate) fn lost(&self, kind: Kind) -> u64 {
+        self.updates.borrow().freshness.followed().get(&kind).map_or(0, |followed| followed.lost)
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {

@@ -3,6 +3,7 @@
 use std::io::{self, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::PoisonError;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -77,11 +78,14 @@ impl Answer<'_> {
             items.push(object.text.clone());
             last.clone_from(name);
         }
-        let more = selected.next().is_some();
-        let metadata = json!({
+        let rest = selected.by_ref().count();
+        let mut metadata = json!({
             "resourceVersion": version.to_string(),
-            "continue": if more { format!("{version}:{last}") } else { String::new() },
+            "continue": if rest > 0 { format!("{version}:{last}") } else { String::new() },
         });
+        if rest > 0 && labels.is_none() && fields.is_none() {
+            metadata["remainingItemCount"] = rest.into();
+        }
         drop(selected);
         drop(state);
         let text = format!(
@@ -121,6 +125,8 @@ impl Answer<'_> {
                 return self.end();
             }
             Some(ApiFault::Silence) => return self.silence(),
+            Some(ApiFault::Deaf) => return self.bookmarks(request, Some(position)),
+            Some(ApiFault::Lossy) => return self.bookmarks(request, None),
             _ => {}
         }
         self.changes(request, position)
@@ -187,6 +193,21 @@ impl Answer<'_> {
                     self.line(change.kind, &change.object.text)?;
                 }
             }
+        }
+    }
+
+    /// Bookmarks and nothing else, of one position or of whichever the server is at.
+    fn bookmarks(&mut self, request: &Request, position: Option<u64>) -> io::Result<()> {
+        loop {
+            let (version, every) = {
+                let state = self.shared.lock();
+                if state.down || state.ended {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                (position.unwrap_or(state.objects.version()), state.behaviour.bookmark_every)
+            };
+            self.bookmark(request, version, "")?;
+            thread::sleep(every);
         }
     }
 
