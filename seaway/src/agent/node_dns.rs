@@ -152,7 +152,7 @@ impl NodeDns {
     /// Waits until other listeners answer than before.
     pub(super) async fn changed(&mut self) {
         if self.answering.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
