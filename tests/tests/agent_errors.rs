@@ -127,6 +127,23 @@ fn agent_without_root_says_so_and_exits_with_3() {
     assert!(said.contains("needs root") && said.trim().lines().count() == 1, "{said}");
 }
 
+/// Each names the flag and what is wanted.
+#[test]
+fn wrong_values_of_flags_are_wrong_usage() {
+    let cases = [
+        (["--nodeport-addresses", "primary,eth0"], "a range, an address or `primary` is wanted"),
+        (["--algorithm-outside", "fastest"], "known are random, maglev"),
+        (["--snat-ports", "9-1"], "the first port is 0 or larger than the last"),
+        (["--cluster-cidr", "10.0.0.0/40"], "10.0.0.0/40"),
+    ];
+    for (flag, wanted) in cases {
+        let output = seaway(&["agent", "--manifests", ".", "--interface", "lo"]).args(flag).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flag:?}: {said}");
+        assert!(said.contains(flag[0]) && said.contains(wanted), "{said}");
+    }
+}
+
 /// Runs `seaway` as nobody, whoever runs this test.
 fn unprivileged(folder: &Path, arguments: &[&str]) -> Output {
     // A copy, because the folders above the program may be closed to others.

@@ -154,6 +154,7 @@ fn rustflags(library: &Path) -> Result<Vec<String>> {
     let mut flags = vec![
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
+        // Otherwise each zeroing is a call of `memset`: docs/verifier.md.
         "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
         // 32-bit arithmetic and jumps: kernel 5.1 and newer.
         "-Ctarget-cpu=v3".to_owned(),

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args as ClapArgs;
 use ipnet::IpNet;
-use seaway_common::{CONFIG_CROSS, CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, Config, PREFIXES_MAX, Prefix};
+use seaway_common::{
+    Algorithm, CONFIG_CROSS, CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, Config, PREFIXES_MAX, Prefix,
+};
 use seaway_dataplane::preferences::{ALGORITHMS, algorithm};
 use seaway_dataplane::site::{Algorithms, Site};
 
@@ -43,13 +45,13 @@ pub(super) struct Args {
         value_delimiter = ',',
         default_value = "primary"
     )]
-    nodeport_addresses: Vec<String>,
+    nodeport_addresses: Vec<NodePortAddresses>,
     /// How endpoints are chosen for clients in the cluster.
-    #[arg(long, value_name = "NAME", env = "SEAWAY_ALGORITHM_INSIDE", default_value = "random")]
-    algorithm_inside: String,
+    #[arg(long, value_name = "NAME", env = "SEAWAY_ALGORITHM_INSIDE", default_value = "random", value_parser = named)]
+    algorithm_inside: Algorithm,
     /// How endpoints are chosen for clients of external frontends elsewhere.
-    #[arg(long, value_name = "NAME", env = "SEAWAY_ALGORITHM_OUTSIDE", default_value = "maglev")]
-    algorithm_outside: String,
+    #[arg(long, value_name = "NAME", env = "SEAWAY_ALGORITHM_OUTSIDE", default_value = "maglev", value_parser = named)]
+    algorithm_outside: Algorithm,
     /// Idle seconds before a TCP flow without an answer is forgotten.
     #[arg(long, value_name = "SECONDS", env = "SEAWAY_TCP_OPENING_TIMEOUT", default_value_t = 60)]
     tcp_opening_timeout: u32,
@@ -85,6 +87,27 @@ impl std::str::FromStr for Ports {
     }
 }
 
+/// Addresses on which node ports are served.
+#[derive(Clone, Copy, Debug)]
+enum NodePortAddresses {
+    /// The node's own address of each family.
+    Primary,
+    /// Those of its addresses that lie in a range.
+    Range(IpNet),
+}
+
+impl std::str::FromStr for NodePortAddresses {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "primary" {
+            return Ok(Self::Primary);
+        }
+        let range = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        Ok(Self::Range(range.context("a range, an address or `primary` is wanted")?))
+    }
+}
+
 impl Args {
     /// The node as far as the flags say; its addresses are still to come.
     pub(super) fn site(&self, node: &str, host_netns: u64) -> Result<Site> {
@@ -113,17 +136,12 @@ impl Args {
             clusters,
             ..Config::new()
         };
-        let algorithms = Algorithms {
-            inside: named("--algorithm-inside", &self.algorithm_inside)?,
-            outside: named("--algorithm-outside", &self.algorithm_outside)?,
-        };
-        let ranges = self.nodeport_addresses.iter().filter(|text| *text != "primary");
-        let node_ports = ranges.map(|text| {
-            let range =
-                text.parse::<IpNet>().or_else(|e| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| e));
-            range.with_context(|| format!("--nodeport-addresses {text}: a range or `primary` is wanted"))
+        let algorithms = Algorithms { inside: self.algorithm_inside, outside: self.algorithm_outside };
+        let ranges = self.nodeport_addresses.iter().filter_map(|given| match given {
+            NodePortAddresses::Primary => None,
+            NodePortAddresses::Range(range) => Some(*range),
         });
-        let node_ports = node_ports.collect::<Result<_>>()?;
+        let node_ports = ranges.collect();
         let service_ranges = self.service_cidrs.clone();
         Ok(Site { node_ports, algorithms, service_ranges, config, ..Site::from(node) })
     }
@@ -134,9 +152,9 @@ impl Args {
     }
 }
 
-fn named(flag: &str, name: &str) -> Result<seaway_common::Algorithm> {
+fn named(name: &str) -> Result<Algorithm> {
     let known = ALGORITHMS.map(|(name, _)| name).join(", ");
-    algorithm(name).with_context(|| format!("{flag} {name}: known are {known}"))
+    algorithm(name).with_context(|| format!("known are {known}"))
 }
 
 fn prefixes(flag: &str, ranges: &[IpNet]) -> Result<(u32, [Prefix; PREFIXES_MAX])> {
