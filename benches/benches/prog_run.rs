@@ -51,7 +51,8 @@ fn main() -> Result<()> {
     if !seaway_harness::require_root("prog_run") {
         return Ok(());
     }
-    let probe = Probe::run()?;
+    // The feeder's packets are in one buffer each, and it can only call programs that take no others.
+    let probe = Probe { xdp_frags: false, ..Probe::run()? };
     let capacities = Capacities { flows_v4: 4_194_304, ..Capacities::DEFAULT };
     let mut programs = Programs::load(&probe, &capacities, None)?;
     install(&mut programs.maps()?)?;
