@@ -1,4 +1,5 @@
-//! What the maps hold: read from them once, then kept step by step.
+//! What the maps hold: read from them once, then kept step by step. Long, because every map has its part
+//! in both, and they have to agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -13,6 +13,9 @@
 //! Three programs run this. XDP comes first and leaves what it cannot finish, untouched, to the
 //! program at the interface's ingress, which does everything. The one at the egress translates what
 //! this node's own sockets answer.
+//!
+//! One long file, because it is one path: each step hands on what the verifier knows at that point, and
+//! which of them are functions of their own is decided by its limits (docs/verifier.md).
 
 use seaway_common::{
     BACKEND_SERVING, DEVICE_XDP_TRANSMIT, FLOW_CLOSING, FLOW_DSR, FLOW_ESTABLISHED, FLOW_FORWARD,

@@ -1,4 +1,5 @@
-//! Facts from an API server, over real HTTP, with everything that can go wrong on the way.
+//! Facts from an API server, over real HTTP, with everything that can go wrong on the way: one test for
+//! each, which is why the file is long.
 
 #![forbid(unsafe_code)]
 
