@@ -4,22 +4,24 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use arcstr::ArcStr;
+
 /// A text that is shared, behind a pointer half as long as that of an `Arc<str>`: there are four in every
 /// endpoint, most of them absent or the same as in others.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text(Arc<Box<str>>);
+pub struct Text(ArcStr);
 
 const _: () = assert!(size_of::<Option<Text>>() == size_of::<usize>());
 
 impl Text {
     /// Whether both are one copy.
     pub fn is_shared_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        ArcStr::ptr_eq(&self.0, &other.0)
     }
 
     /// Whether nobody else has this copy.
     pub(crate) fn is_alone(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+        ArcStr::strong_count(&self.0) == Some(1)
     }
 }
 
@@ -39,13 +41,13 @@ impl std::borrow::Borrow<str> for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Arc::new(text.into()))
+        Self(text.into())
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(Arc::new(text.into()))
+        Self(text.into())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -210,17 +211,24 @@ impl Maps for KernelMaps {
     }
 
     fn backends(&self) -> Result<Vec<(u32, BackendValue)>, Error> {
-        let all = (0u32..).zip((0..self.backends.len()).filter_map(|id| self.backends.get(id)));
-        Ok(all.filter(|(_, value)| value.flags & BACKEND_SERVING != 0).collect())
+        let mut serving = Vec::new();
+        let read = self.backends.for_each(|id, value: BackendValue| {
+            if value.flags & BACKEND_SERVING != 0 {
+                serving.push((id, value));
+            }
+        });
+        read.map_err(|source| failed(MapName::Backends, "batch lookup", source))?;
+        Ok(serving)
     }
 
     fn slots(&self, slice: Slice) -> Result<Vec<u32>, Error> {
         let range = slice.offset..slice.offset.saturating_add(slice.len);
         let slot = |index: u32| {
-            let value = self.slots.get((index / SLOTS_PER_VALUE) as usize)?;
-            Some(value.ids[(index % SLOTS_PER_VALUE) as usize])
+            let value = self.slots.get((index / SLOTS_PER_VALUE) as usize).transpose()?;
+            Some(value.map(|value| value.ids[(index % SLOTS_PER_VALUE) as usize]))
         };
-        Ok(range.map_while(slot).collect())
+        let slots: io::Result<Vec<u32>> = range.map_while(slot).collect();
+        slots.map_err(|source| failed(MapName::Slots, "mmap", source))
     }
 
     fn addresses(&self) -> Result<Vec<(Addr, u32)>, Error> {
@@ -288,11 +296,7 @@ impl Maps for KernelMaps {
     }
 
     fn put_backend(&mut self, id: u32, value: &BackendValue) -> Result<(), Error> {
-        if id >= self.capacities.backends {
-            return Err(failed(MapName::Backends, "store", io::ErrorKind::StorageFull.into()));
-        }
-        self.backends.set(id as usize, *value);
-        Ok(())
+        self.backends.set(id as usize, *value).map_err(|source| failed(MapName::Backends, "store", source))
     }
 
     fn put_slots(&mut self, offset: u32, ids: &[u32]) -> Result<(), Error> {
@@ -303,7 +307,7 @@ impl Maps for KernelMaps {
         for (index, chunk) in (first..).zip(ids.chunks(SLOTS_PER_VALUE as usize)) {
             let mut value = SlotValue::default();
             value.ids[..chunk.len()].copy_from_slice(chunk);
-            self.slots.set(index, value);
+            self.slots.set(index, value).map_err(|source| failed(MapName::Slots, "store", source))?;
         }
         Ok(())
     }
@@ -354,7 +358,7 @@ fn lru<K: aya::Pod, V: aya::Pod>(name: MapName, data: MapData) -> Result<HashMap
 }
 
 fn memory<T: Pod>(name: MapName, data: &MapData, len: u32) -> Result<MappedArray<T>, Error> {
-    MappedArray::new(data.fd(), len).map_err(|source| failed(name, "mmap", source))
+    MappedArray::new(data.fd().as_fd(), len).map_err(|source| failed(name, "mmap", source))
 }
 
 fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
