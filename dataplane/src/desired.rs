@@ -6,8 +6,9 @@ mod port;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use itertools::Itertools;
 use seaway_cluster::{AddressFamily, Protocol, Service, ServiceName, ServicePort, Snapshot};
 use seaway_common::{Addr, Be16, ServiceKey, proto};
 
@@ -40,17 +41,26 @@ pub struct Conflict {
     pub loser: PortKey,
 }
 
-/// All service ports as they should be.
+/// All service ports as they should be. What is kept by frontend or address stands in one tree each: nearly
+/// all have one claimant, and a tree of one takes as much memory as one of eleven.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     ports: BTreeMap<PortKey, Port>,
-    claims: BTreeMap<ServiceKey, BTreeSet<PortKey>>,
+    claims: BTreeSet<(ServiceKey, PortKey)>,
     /// Frontends with more than one claimant.
     contested: BTreeSet<ServiceKey>,
     /// Virtual addresses, and who has them with which `ADDRESS_*` bits.
-    addresses: BTreeMap<Addr, BTreeMap<PortKey, u32>>,
+    addresses: BTreeMap<(Addr, PortKey), u32>,
     warnings: BTreeMap<ServiceName, Vec<String>>,
 }
+
+/// No key is less.
+static LEAST: LazyLock<PortKey> = LazyLock::new(|| PortKey {
+    service: ServiceName::new("", ""),
+    port: "".into(),
+    protocol: Protocol::Tcp,
+    family: AddressFamily::Ipv4,
+});
 
 impl Desired {
     /// Everything that a snapshot asks for on the given node.
@@ -97,12 +107,14 @@ impl Desired {
 
     /// The `ADDRESS_*` bits of a virtual address; `None` if nobody has it.
     pub fn address(&self, address: &Addr) -> Option<u32> {
-        Some(self.addresses.get(address)?.values().fold(0, |all, bits| all | bits))
+        let owners = self.addresses.range((*address, LEAST.clone())..);
+        let bits = owners.take_while(|((of, _), _)| of == address).map(|(_, bits)| *bits);
+        bits.reduce(|all, bits| all | bits)
     }
 
     /// Every virtual address.
     pub fn addresses(&self) -> impl Iterator<Item = &Addr> {
-        self.addresses.keys()
+        self.addresses.keys().map(|(address, _)| address).dedup()
     }
 
     /// What Services ask for in vain.
@@ -122,37 +134,37 @@ impl Desired {
 
     /// Who has a frontend.
     pub fn owner(&self, frontend: &ServiceKey) -> Option<&PortKey> {
-        self.claims.get(frontend)?.first()
+        self.claimants(frontend).next()
     }
 
     /// The frontends that a port has: those that it claims, without those that others have.
     pub fn frontends<'a>(&'a self, key: &'a PortKey, port: &'a Port) -> impl Iterator<Item = &'a ServiceKey> {
-        port.claims.keys().filter(move |frontend| self.owner(frontend) == Some(key))
+        let claimed = port.claims.iter().map(|(frontend, _)| frontend);
+        claimed.filter(move |frontend| self.owner(frontend) == Some(key))
     }
 
     /// Every frontend that more than one port claims.
     pub fn conflicts(&self) -> Vec<Conflict> {
-        let contested =
-            self.contested.iter().filter_map(|frontend| Some((frontend, self.claims.get(frontend)?)));
-        contested
-            .flat_map(|(frontend, claimants)| {
-                let mut claimants = claimants.iter();
-                let winner = claimants.next();
-                claimants.filter_map(move |loser| {
-                    let winner = winner?.clone();
-                    Some(Conflict { frontend: *frontend, winner, loser: loser.clone() })
-                })
+        let contested = self.contested.iter().flat_map(|frontend| {
+            let mut claimants = self.claimants(frontend);
+            let winner = claimants.next();
+            claimants.filter_map(move |loser| {
+                let winner = winner?.clone();
+                Some(Conflict { frontend: *frontend, winner, loser: loser.clone() })
             })
-            .collect()
+        });
+        contested.collect()
+    }
+
+    /// Who claims a frontend, in order: the first has it.
+    fn claimants(&self, frontend: &ServiceKey) -> impl Iterator<Item = &PortKey> + use<'_> {
+        let frontend = *frontend;
+        let claims = self.claims.range((frontend, LEAST.clone())..);
+        claims.take_while(move |(of, _)| *of == frontend).map(|(_, key)| key)
     }
 
     fn keys_of(&self, service: &ServiceName) -> Vec<PortKey> {
-        let first = PortKey {
-            service: service.clone(),
-            port: "".into(),
-            protocol: Protocol::Tcp,
-            family: AddressFamily::Ipv4,
-        };
+        let first = PortKey { service: service.clone(), ..LEAST.clone() };
         let own = self.ports.range(first..).map(|(key, _)| key);
         own.take_while(|key| key.service == *service).cloned().collect()
     }
@@ -176,16 +188,16 @@ impl Desired {
     }
 
     fn insert(&mut self, key: PortKey, port: Port, changed: &mut BTreeSet<PortKey>) {
-        for frontend in port.claims.keys() {
-            let claimants = self.claims.entry(*frontend).or_default();
-            changed.extend(claimants.first().cloned());
-            claimants.insert(key.clone());
-            if claimants.len() > 1 {
+        for (frontend, _) in &port.claims {
+            let before = self.owner(frontend).cloned();
+            if before.is_some() {
                 self.contested.insert(*frontend);
             }
+            changed.extend(before);
+            self.claims.insert((*frontend, key.clone()));
         }
         for (address, bits) in &port.addresses {
-            self.addresses.entry(*address).or_default().insert(key.clone(), *bits);
+            self.addresses.insert((*address, key.clone()), *bits);
         }
         self.ports.insert(key.clone(), port);
         changed.insert(key);
@@ -193,23 +205,19 @@ impl Desired {
 
     fn remove(&mut self, key: &PortKey, changed: &mut BTreeSet<PortKey>) {
         let Some(port) = self.ports.remove(key) else { return };
-        for frontend in port.claims.keys() {
-            let Some(claimants) = self.claims.get_mut(frontend) else { continue };
-            claimants.remove(key);
-            changed.extend(claimants.first().cloned());
-            if claimants.len() <= 1 {
-                self.contested.remove(frontend);
-            }
-            if claimants.is_empty() {
-                self.claims.remove(frontend);
+        for (frontend, _) in port.claims {
+            self.claims.remove(&(frontend, key.clone()));
+            let (owner, others) = {
+                let mut left = self.claimants(&frontend);
+                (left.next().cloned(), left.next().is_some())
+            };
+            changed.extend(owner);
+            if !others {
+                self.contested.remove(&frontend);
             }
         }
-        for address in port.addresses.keys() {
-            let Some(owners) = self.addresses.get_mut(address) else { continue };
-            owners.remove(key);
-            if owners.is_empty() {
-                self.addresses.remove(address);
-            }
+        for (address, _) in port.addresses {
+            self.addresses.remove(&(address, key.clone()));
         }
         changed.insert(key.clone());
     }

@@ -103,7 +103,7 @@ pub fn explain(
     let Some((key, service, port)) = found else { return Err(unknown(snapshot, &site, vip)) };
     let Some(wanted) = desired.port(key) else { return Err(unknown(snapshot, &site, vip)) };
     let key_of_frontend = place;
-    let flags = wanted.claims.get(&place).copied().unwrap_or(0);
+    let flags = wanted.flags_of(&place).unwrap_or(0);
     let value = ServiceValue { flags, ..ServiceValue::default() };
     let inside = is_inside(snapshot, &site, client);
     let zone = snapshot.nodes.get(node).and_then(|node| node.zone.as_deref()).unwrap_or_default();

@@ -21,6 +21,8 @@ const UNKNOWN: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub struct Installed {
     frontends: BTreeMap<ServiceKey, ServiceValue>,
+    /// The frontends of each service id that has a name: most have one, which is no tree of its own.
+    by_service: BTreeSet<(u32, ServiceKey)>,
     ports: BTreeMap<PortKey, InstalledPort>,
     keys: BTreeMap<u32, PortKey>,
     slices: BTreeMap<Slice, Slots>,
@@ -42,8 +44,6 @@ pub struct Installed {
 pub struct InstalledPort {
     /// Its id.
     pub id: u32,
-    /// Its frontends.
-    pub frontends: BTreeSet<ServiceKey>,
     /// Its backends' ids by address and port.
     pub backends: BTreeMap<(Addr, Be16), u32>,
 }
@@ -69,6 +69,7 @@ impl Installed {
         let nothing = BTreeSet::new();
         let mut installed = Self {
             frontends: BTreeMap::new(),
+            by_service: BTreeSet::new(),
             ports: BTreeMap::new(),
             keys: BTreeMap::new(),
             slices: BTreeMap::new(),
@@ -152,6 +153,12 @@ impl Installed {
     /// The backend ids in a slice that some frontend uses.
     pub fn ids_in(&self, slice: Slice) -> &[u32] {
         self.slices.get(&slice).map(|slots| slots.ids.as_slice()).unwrap_or_default()
+    }
+
+    /// The frontends of a service id that has a name.
+    pub fn frontends_by(&self, service: u32) -> impl Iterator<Item = &ServiceKey> {
+        let from = self.by_service.range((service, ServiceKey::default())..);
+        from.take_while(move |(of, _)| *of == service).map(|(_, key)| key)
     }
 
     /// The frontends of an address.
@@ -246,8 +253,8 @@ impl Installed {
             }
             Step::RemoveFrontend { key } => {
                 let before = self.frontends.remove(key);
-                if let Some(port) = before.and_then(|value| self.port_mut(value.service)) {
-                    port.frontends.remove(key);
+                if let Some(value) = before {
+                    self.by_service.remove(&(value.service, *key));
                 }
                 self.leave_slices(before, now_ms);
             }
@@ -302,11 +309,11 @@ impl Installed {
             }
         }
         let before = self.frontends.insert(key, value);
-        if let Some(port) = before.and_then(|value| self.port_mut(value.service)) {
-            port.frontends.remove(&key);
+        if let Some(before) = before {
+            self.by_service.remove(&(before.service, key));
         }
-        if let Some(port) = self.port_mut(value.service) {
-            port.frontends.insert(key);
+        if self.keys.contains_key(&value.service) {
+            self.by_service.insert((value.service, key));
         }
         before
     }

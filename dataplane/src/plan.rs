@@ -174,11 +174,11 @@ pub fn plan<'a>(
         let lent = |frontend: &&ServiceKey| {
             desired.owner(frontend).is_some_and(|owner| owner != key) && !switch.contains_key(*frontend)
         };
-        addresses.extend(port.into_iter().flat_map(|port| port.addresses.keys()));
-        let known = installed.port(key).into_iter().flat_map(|known| &known.frontends);
+        addresses.extend(port.into_iter().flat_map(|port| port.addresses.iter().map(|(address, _)| address)));
+        let known = installed.port(key).into_iter().flat_map(|known| installed.frontends_by(known.id));
         addresses.extend(known.map(|frontend| &frontend.addr));
         match (installed.port(key), port) {
-            (Some(known), _) if known.frontends.iter().any(|frontend| lent(&frontend)) => {}
+            (Some(known), _) if installed.frontends_by(known.id).any(|frontend| lent(&frontend)) => {}
             (_, Some(port)) => gone.leftovers(desired, installed, key, port),
             (_, None) => gone.port(desired, installed, key),
         }

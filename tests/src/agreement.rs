@@ -31,7 +31,7 @@ pub fn contents_of(snapshot: &Snapshot) -> Contents {
         let (cluster, local) = (list(&port.cluster), list(&port.local));
         for claim in desired.frontends(key, port) {
             let value = ServiceValue {
-                flags: port.claims[claim],
+                flags: port.flags_of(claim).unwrap(),
                 affinity_s: port.affinity_s,
                 ..ServiceValue::default()
             };

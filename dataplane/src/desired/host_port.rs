@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use itertools::Itertools;
 use seaway_cluster::{AddressFamily, ObjectName, Pod, PodPort, Snapshot};
 use seaway_common::{
     Be16, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_NEAR, SERVICE_SOMEWHERE,
@@ -49,11 +50,11 @@ pub(super) fn ports_of(snapshot: &Snapshot, site: &Site) -> BTreeMap<PortKey, Po
                     host: false,
                     weight: 1,
                 };
-                let claims: BTreeMap<_, _> = claims.collect();
+                let claims: Box<[_]> = claims.sorted_unstable().collect();
                 if claims.is_empty() {
                     continue;
                 }
-                let (cluster, local) = (vec![target], vec![target]);
+                let (cluster, local) = ([target].into(), [target].into());
                 ports.insert(key_of(pod, port, family), Port { claims, cluster, local, ..Port::default() });
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use itertools::Itertools;
 use seaway_cluster::{AddressFamily, JoinedEndpoint, Service, ServicePort, SessionAffinity, Snapshot};
 use seaway_common::{
     ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, Addr, Algorithm, BACKEND_HOST, BACKEND_IN_CLUSTER,
@@ -17,23 +18,23 @@ use crate::policy::{self, Place, Standing, Uses};
 use crate::preferences::Preferences;
 use crate::site::{Algorithms, Site};
 
-/// One service port as it should be.
+/// One service port as it should be. There are tens of thousands: its lists are as long as they have to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Port {
-    /// Frontends it claims, with their `SERVICE_*` bits.
-    pub claims: BTreeMap<ServiceKey, u32>,
-    /// Virtual addresses of the claims, with their `ADDRESS_*` bits; not the node's own.
-    pub addresses: BTreeMap<Addr, u32>,
+    /// Frontends it claims, each once and in order, with their `SERVICE_*` bits.
+    pub claims: Box<[(ServiceKey, u32)]>,
+    /// Virtual addresses of the claims, each once and in order, with their `ADDRESS_*` bits; not the node's own.
+    pub addresses: Box<[(Addr, u32)]>,
     /// Who may use the guarded claims.
-    pub ranges: Vec<Range>,
+    pub ranges: Box<[Range]>,
     /// Seconds of client affinity; 0 is none.
     pub affinity_s: u32,
     /// Candidates under policy `Cluster`, in order.
-    pub cluster: Vec<Target>,
+    pub cluster: Box<[Target]>,
     /// Candidates under policy `Local`, in order.
-    pub local: Vec<Target>,
+    pub local: Box<[Target]>,
     /// Endpoints that serve and are in neither list: flows that they have run on.
-    pub draining: Vec<Target>,
+    pub draining: Box<[Target]>,
 }
 
 /// A range of clients.
@@ -68,9 +69,15 @@ pub(super) struct Scene<'a> {
 }
 
 impl Port {
+    /// The `SERVICE_*` bits of a frontend that it claims.
+    pub fn flags_of(&self, frontend: &ServiceKey) -> Option<u32> {
+        let place = self.claims.binary_search_by_key(frontend, |(claimed, _)| *claimed).ok()?;
+        Some(self.claims[place].1)
+    }
+
     /// Whether the consistent table over one of the lists is used.
     pub fn uses_table(&self, local: bool) -> bool {
-        self.claims.values().any(|flags| {
+        self.claims.iter().any(|(_, flags)| {
             let value = ServiceValue { flags: *flags, ..ServiceValue::default() };
             [true, false]
                 .into_iter()
@@ -187,7 +194,7 @@ impl<'a> Scene<'a> {
             host: self.site.owns(self.snapshot, joined.address.ip()),
             weight: wishes.weight(joined.endpoint),
         };
-        let list = |wanted: fn(&Standing) -> bool| -> Vec<Target> {
+        let list = |wanted: fn(&Standing) -> bool| -> Box<[Target]> {
             let eligible = endpoints.iter().zip(&standings).filter(|(_, standing)| wanted(standing));
             eligible.map(|(joined, _)| target(joined)).collect()
         };
@@ -224,11 +231,12 @@ impl<'a> Scene<'a> {
             | flag(wishes.dsr, SERVICE_DSR);
         let allowed = service.allowed_sources(family);
         let guard = flag(!allowed.is_empty(), SERVICE_GUARDED);
+        let (mut claims, mut addresses) = (BTreeMap::new(), BTreeMap::new());
         let mut claim = |addr: IpAddr, number: u16, flags: u32, kind: u32| {
             // The first of an address counts: a cluster IP is one, whatever else it is said to be.
-            value.claims.entry(frontend(addr, number, port.protocol)).or_insert(flags);
+            claims.entry(frontend(addr, number, port.protocol)).or_insert(flags);
             if kind != 0 {
-                *value.addresses.entry(addr.into()).or_default() |= kind;
+                *addresses.entry(addr.into()).or_default() |= kind;
             }
         };
         let internal = flag(service.internal_local(), SERVICE_INTERNAL_LOCAL);
@@ -251,10 +259,10 @@ impl<'a> Scene<'a> {
             }
         }
         if !balancers.is_empty() && guard != 0 {
-            value.ranges = allowed.iter().map(range).collect();
-            value.ranges.sort_unstable();
-            value.ranges.dedup();
+            value.ranges = allowed.iter().map(range).sorted_unstable().dedup().collect();
         }
+        value.claims = claims.into_iter().collect();
+        value.addresses = addresses.into_iter().collect();
     }
 }
 

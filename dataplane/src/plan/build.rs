@@ -112,7 +112,7 @@ impl Build<'_> {
         };
         let ranges = self.ranges(service, room.ranges)?;
         let frontends = desired.frontends(self.key, port);
-        let wanted = frontends.map(|frontend| (*frontend, port.claims.get(frontend).copied().unwrap_or(0)));
+        let wanted = frontends.map(|frontend| (*frontend, port.flags_of(frontend).unwrap_or(0)));
         let wanted = wanted.map(|(frontend, flags)| (frontend, ServiceValue { flags, ..value }));
         let now = self.installed.frontends();
         let stale: Vec<(ServiceKey, ServiceValue)> = wanted
@@ -251,7 +251,7 @@ impl Build<'_> {
 
     /// Slices of the port's frontends as they are.
     fn own(&self, pick: impl Fn(&ServiceValue) -> [Slice; 2]) -> Vec<Slice> {
-        let frontends = self.known.into_iter().flat_map(|known| &known.frontends);
+        let frontends = self.known.into_iter().flat_map(|known| self.installed.frontends_by(known.id));
         let values = frontends.filter_map(|key| self.installed.frontends().get(key));
         let mut slices: Vec<Slice> = values.flat_map(pick).filter(|slice| slice.len != 0).collect();
         slices.sort_unstable();

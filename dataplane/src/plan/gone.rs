@@ -30,7 +30,7 @@ impl Gone {
     /// A port as a whole.
     pub(super) fn port(&mut self, desired: &Desired, installed: &Installed, key: &PortKey) {
         let Some(port) = installed.port(key) else { return };
-        self.frontends.extend(port.frontends.iter().filter(|frontend| desired.owner(frontend).is_none()));
+        self.unclaimed(desired, installed, port);
         self.backends(key, port.backends.values());
         if has_affinity(installed, port) {
             self.unbound.extend(port.backends.values());
@@ -42,7 +42,7 @@ impl Gone {
     /// What a port no longer needs.
     pub(super) fn leftovers(&mut self, desired: &Desired, installed: &Installed, key: &PortKey, port: &Port) {
         let Some(known) = installed.port(key) else { return };
-        self.frontends.extend(known.frontends.iter().filter(|frontend| desired.owner(frontend).is_none()));
+        self.unclaimed(desired, installed, known);
         let wanted = port.backends();
         let unwanted = known.backends.iter().filter(|(place, _)| !wanted.contains_key(*place));
         self.backends(key, unwanted.map(|(_, id)| id));
@@ -61,6 +61,11 @@ impl Gone {
     /// Whether some frontend of an address stays.
     pub(super) fn leaves_some(&self, installed: &Installed, address: &Addr) -> bool {
         installed.frontends_of(address).any(|frontend| !self.frontends.contains(frontend))
+    }
+
+    fn unclaimed(&mut self, desired: &Desired, installed: &Installed, port: &InstalledPort) {
+        let frontends = installed.frontends_by(port.id);
+        self.frontends.extend(frontends.filter(|frontend| desired.owner(frontend).is_none()));
     }
 
     fn backends<'a>(&mut self, key: &PortKey, ids: impl Iterator<Item = &'a u32>) {
@@ -88,6 +93,6 @@ impl Gone {
 }
 
 fn has_affinity(installed: &Installed, port: &InstalledPort) -> bool {
-    let mut values = port.frontends.iter().filter_map(|key| installed.frontends().get(key));
+    let mut values = installed.frontends_by(port.id).filter_map(|key| installed.frontends().get(key));
     values.any(|value| value.affinity_s != 0)
 }

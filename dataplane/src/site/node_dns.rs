@@ -68,13 +68,13 @@ impl NodeDns {
             weight: 1,
         };
         if self.ending {
-            lists.draining.push(target);
+            lists.draining = lists.draining.iter().copied().chain([target]).collect();
             return;
         }
         // Sockets that have another endpoint go on with it.
-        let replaced: BTreeSet<Target> = lists.cluster.drain(..).chain(lists.local.drain(..)).collect();
-        lists.draining.extend(replaced);
-        (lists.cluster, lists.local) = (vec![target], vec![target]);
+        let replaced: BTreeSet<&Target> = lists.cluster.iter().chain(&lists.local).collect();
+        lists.draining = lists.draining.iter().chain(replaced).copied().collect();
+        (lists.cluster, lists.local) = ([target].into(), [target].into());
     }
 }
 

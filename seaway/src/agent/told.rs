@@ -67,7 +67,7 @@ impl Told {
     pub(super) fn count_without_local(&self, desired: &Desired) {
         let (mut internal, mut external) = (0, 0);
         for port in desired.keys().filter_map(|key| desired.port(key)) {
-            let has = |flag: u32| port.claims.values().any(|flags| flags & flag != 0);
+            let has = |flag: u32| port.claims.iter().any(|(_, flags)| flags & flag != 0);
             let lacking = port.local.is_empty() && has(SERVICE_SOMEWHERE);
             internal += usize::from(lacking && has(SERVICE_INTERNAL_LOCAL));
             external += usize::from(lacking && has(SERVICE_EXTERNAL_LOCAL));
