@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use seaway_cluster::{
-    AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Namespace, ObjectName, Protocol, Service,
+    AddressFamily, Endpoint, EndpointPort, EndpointSlice, Namespace, ObjectName, Protocol, Service,
     ServicePort, ServiceType, SessionAffinity, Snapshot, TargetPort, TrafficPolicy,
 };
 use seaway_dns::corefile;
@@ -155,11 +155,9 @@ fn endpoint(number: u32) -> Endpoint {
         ready: true,
         serving: true,
         terminating: false,
-        node: None,
-        zone: None,
         hostname: None,
         pod: Some(format!("pod-{number}").into()),
-        hints: Hints::default(),
+        locality: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::{ObjectName, Protocol, ServiceName, Text};
@@ -57,20 +57,27 @@ pub struct Endpoint {
     pub serving: bool,
     /// `conditions.terminating`; absent means false.
     pub terminating: bool,
-    /// `nodeName`.
-    pub node: Option<Text>,
-    /// `zone`.
-    pub zone: Option<Text>,
     /// `hostname`, the name DNS gives the endpoint.
     pub hostname: Option<Text>,
     /// `targetRef.name` where `targetRef.kind` is `Pod`.
     pub pod: Option<Text>,
+    /// Where it runs and for whom it is meant, where anything is said of that.
+    pub locality: Option<Arc<Locality>>,
+}
+
+/// Where an endpoint runs, and for whom it is meant: the same for most endpoints of a node, and shared by them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Locality {
+    /// `nodeName`.
+    pub node: Option<Text>,
+    /// `zone`.
+    pub zone: Option<Text>,
     /// `hints`.
     pub hints: Hints,
 }
 
 /// `hints`: for which nodes or zones the endpoint is meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hints {
     /// `forZones[].name`.
     pub zones: Names,
@@ -79,21 +86,41 @@ pub struct Hints {
 }
 
 /// A few names, mostly none: there are as many of these as endpoints.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::box_collection, reason = "a pointer is a third of a vector")]
 pub struct Names(Option<Box<Vec<Text>>>);
+
+static NO_HINTS: Hints = Hints { zones: Names(None), nodes: Names(None) };
+
+impl Endpoint {
+    /// `nodeName`.
+    pub fn node(&self) -> Option<&str> {
+        self.locality.as_ref()?.node.as_deref()
+    }
+
+    /// `zone`.
+    pub fn zone(&self) -> Option<&str> {
+        self.locality.as_ref()?.zone.as_deref()
+    }
+
+    /// `hints`.
+    pub fn hints(&self) -> &Hints {
+        self.locality.as_ref().map_or(&NO_HINTS, |locality| &locality.hints)
+    }
+}
+
+impl Locality {
+    /// For one endpoint or many; nothing where nothing is said.
+    pub fn shared(self) -> Option<Arc<Self>> {
+        (self != Self::default()).then(|| Arc::new(self))
+    }
+}
 
 impl Deref for Names {
     type Target = [Text];
 
     fn deref(&self) -> &Self::Target {
         self.0.as_deref().map(Vec::as_slice).unwrap_or_default()
-    }
-}
-
-impl DerefMut for Names {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        self.0.as_deref_mut().map(Vec::as_mut_slice).unwrap_or_default()
     }
 }
 

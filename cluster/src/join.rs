@@ -55,8 +55,7 @@ impl Snapshot {
     pub fn local_ready(&self, service: &ServiceName, family: AddressFamily, node: &str) -> usize {
         let joined = self.endpoints_by_port(service, family);
         let entries = joined.values().flatten();
-        let local =
-            entries.filter(|entry| entry.endpoint.ready && entry.endpoint.node.as_deref() == Some(node));
+        let local = entries.filter(|entry| entry.endpoint.ready && entry.endpoint.node() == Some(node));
         local.map(|entry| entry.endpoint.address).collect::<BTreeSet<_>>().len()
     }
 

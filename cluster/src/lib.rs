@@ -38,7 +38,7 @@ mod snapshot;
 mod text;
 mod warning;
 
-pub use endpoint_slice::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Names};
+pub use endpoint_slice::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Names};
 pub use join::{JoinedEndpoint, PortKey};
 pub use name::{ObjectName, ServiceName};
 pub use node::{Namespace, Node, Pod, PodPort, ServiceCidr, Taint};

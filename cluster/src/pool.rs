@@ -1,9 +1,9 @@
-//! Texts that many objects share: a node's name stands in every endpoint on it.
+//! What many objects have in common: the names of namespaces and ports, and where endpoints run.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::{AddressFamily, EndpointSlice, Service, Text};
+use crate::{AddressFamily, EndpointSlice, Locality, Service};
 
 /// The first time that unused texts are looked for.
 const SWEEP_FIRST: usize = 1024;
@@ -16,8 +16,7 @@ const FAMILIES_MAX: usize = 16;
 pub(crate) struct Pool {
     /// Names of objects and ports.
     names: Shelf<Arc<str>>,
-    /// What endpoints say.
-    texts: Shelf<Text>,
+    localities: Shelf<Arc<Locality>>,
     /// There are four combinations, and nonsense.
     families: Vec<Arc<[AddressFamily]>>,
 }
@@ -42,10 +41,7 @@ impl Pool {
             self.names.share(&mut port.name);
         }
         for endpoint in &mut slice.endpoints {
-            let hints = endpoint.hints.zones.iter_mut().chain(endpoint.hints.nodes.iter_mut());
-            for text in endpoint.node.iter_mut().chain(&mut endpoint.zone).chain(hints) {
-                self.texts.share(text);
-            }
+            endpoint.locality.iter_mut().for_each(|locality| self.localities.share(locality));
         }
     }
 
@@ -95,15 +91,9 @@ impl<T: Held> Shelf<T> {
     }
 }
 
-impl Held for Arc<str> {
+impl<T: ?Sized + Ord> Held for Arc<T> {
     fn is_alone(&self) -> bool {
-        Arc::strong_count(self) == 1
-    }
-}
-
-impl Held for Text {
-    fn is_alone(&self) -> bool {
-        Text::is_alone(self)
+        Self::strong_count(self) == 1
     }
 }
 
@@ -114,9 +104,9 @@ mod tests {
     #[test]
     fn equal_texts_become_one_and_unused_ones_go() {
         let mut shelf = Shelf::default();
-        let mut kept: Vec<Text> = vec!["node".into(), "node".into()];
+        let mut kept: Vec<Arc<str>> = vec!["node".into(), "node".into()];
         kept.iter_mut().for_each(|text| shelf.share(text));
-        assert!(kept[0].is_shared_with(&kept[1]));
+        assert!(Arc::ptr_eq(&kept[0], &kept[1]));
         for number in 0..2 * SWEEP_FIRST {
             shelf.share(&mut number.to_string().into());
         }

@@ -6,24 +6,12 @@ use std::sync::Arc;
 
 use arcstr::ArcStr;
 
-/// A text that is shared, behind a pointer half as long as that of an `Arc<str>`: there are four in every
-/// endpoint, most of them absent or the same as in others.
+/// A text that is shared, behind a pointer half as long as that of an `Arc<str>`: there are two in every
+/// endpoint, often absent.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(ArcStr);
 
 const _: () = assert!(size_of::<Option<Text>>() == size_of::<usize>());
-
-impl Text {
-    /// Whether both are one copy.
-    pub fn is_shared_with(&self, other: &Self) -> bool {
-        ArcStr::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Whether nobody else has this copy.
-    pub(crate) fn is_alone(&self) -> bool {
-        ArcStr::strong_count(&self.0) == Some(1)
-    }
-}
 
 impl Deref for Text {
     type Target = str;

@@ -42,13 +42,14 @@ fn slices(snapshot: &Snapshot) -> Vec<String> {
             for (flag, _) in flags.iter().filter(|(_, set)| *set) {
                 write!(line, " {flag}").unwrap();
             }
-            let names = [&endpoint.node, &endpoint.zone, &endpoint.hostname, &endpoint.pod];
+            let names =
+                [endpoint.node(), endpoint.zone(), endpoint.hostname.as_deref(), endpoint.pod.as_deref()];
             for (key, name) in ["node", "zone", "hostname", "pod"].iter().zip(names) {
                 if let Some(name) = name {
                     write!(line, " {key}={name}").unwrap();
                 }
             }
-            let hints = [("for-zone", &endpoint.hints.zones), ("for-node", &endpoint.hints.nodes)];
+            let hints = [("for-zone", &endpoint.hints().zones), ("for-node", &endpoint.hints().nodes)];
             for (key, names) in hints {
                 for name in names.iter() {
                     write!(line, " {key}={name}").unwrap();

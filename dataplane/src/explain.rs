@@ -174,7 +174,7 @@ fn candidate(joined: &JoinedEndpoint<'_>, standing: Result<(), Exclusion>) -> Ca
     };
     Candidate {
         address: joined.address,
-        node: endpoint.node.as_deref().map(str::to_owned),
+        node: endpoint.node().map(str::to_owned),
         candidate: standing.is_ok(),
         why,
     }

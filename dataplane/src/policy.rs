@@ -99,7 +99,7 @@ pub fn usable_somewhere(endpoints: &[JoinedEndpoint<'_>]) -> bool {
 
 /// Whether the endpoint runs on this node.
 pub fn is_local(place: Place<'_>, endpoint: &Endpoint) -> bool {
-    !place.node.is_empty() && endpoint.node.as_deref() == Some(place.node)
+    !place.node.is_empty() && endpoint.node() == Some(place.node)
 }
 
 /// Hints count only if every ready endpoint has them, so that no endpoint is left without traffic
@@ -110,13 +110,13 @@ fn topology(place: Place<'_>, endpoints: &[JoinedEndpoint<'_>]) -> Topology {
         ready().all(named) && ready().any(ours)
     };
     let names = |list: &[seaway_cluster::Text], name: &str| list.iter().any(|entry| **entry == *name);
-    if complete(&|endpoint| !endpoint.hints.nodes.is_empty(), &|endpoint| {
-        names(&endpoint.hints.nodes, place.node)
+    if complete(&|endpoint| !endpoint.hints().nodes.is_empty(), &|endpoint| {
+        names(&endpoint.hints().nodes, place.node)
     }) {
         return Topology::SameNode;
     }
-    if complete(&|endpoint| !endpoint.hints.zones.is_empty(), &|endpoint| {
-        names(&endpoint.hints.zones, place.zone)
+    if complete(&|endpoint| !endpoint.hints().zones.is_empty(), &|endpoint| {
+        names(&endpoint.hints().zones, place.zone)
     }) {
         return Topology::SameZone;
     }
@@ -126,8 +126,8 @@ fn topology(place: Place<'_>, endpoints: &[JoinedEndpoint<'_>]) -> Topology {
 fn allowed(place: Place<'_>, topology: Topology, endpoint: &Endpoint) -> Result<(), Exclusion> {
     let named = |list: &[seaway_cluster::Text], name: &str| list.iter().any(|entry| **entry == *name);
     match topology {
-        Topology::SameNode if !named(&endpoint.hints.nodes, place.node) => Err(Exclusion::OtherNode),
-        Topology::SameZone if !named(&endpoint.hints.zones, place.zone) => Err(Exclusion::OtherZone),
+        Topology::SameNode if !named(&endpoint.hints().nodes, place.node) => Err(Exclusion::OtherNode),
+        Topology::SameZone if !named(&endpoint.hints().zones, place.zone) => Err(Exclusion::OtherZone),
         _ => Ok(()),
     }
 }
@@ -159,7 +159,7 @@ impl fmt::Display for Exclusion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use seaway_cluster::Hints;
+    use seaway_cluster::{Hints, Locality};
 
     fn endpoint(text: &str) -> Endpoint {
         let has = |word: &str| text.split(' ').any(|part| part == word);
@@ -169,14 +169,17 @@ mod tests {
             ready: has("ready"),
             serving: has("serving"),
             terminating: has("terminating"),
-            node: after("on="),
-            zone: None,
             hostname: None,
             pod: None,
-            hints: Hints {
-                zones: after("zone=").into_iter().collect(),
-                nodes: after("node=").into_iter().collect(),
-            },
+            locality: Locality {
+                node: after("on="),
+                zone: None,
+                hints: Hints {
+                    zones: after("zone=").into_iter().collect(),
+                    nodes: after("node=").into_iter().collect(),
+                },
+            }
+            .shared(),
         }
     }
 

@@ -83,7 +83,7 @@ impl Preferences {
         if self.weights.is_empty() {
             return 1;
         }
-        let by_node = || endpoint.node.as_deref().and_then(|node| self.weights.get(node));
+        let by_node = || endpoint.node().and_then(|node| self.weights.get(node));
         self.weights.get(&endpoint.address.to_string()).or_else(by_node).copied().unwrap_or(1)
     }
 

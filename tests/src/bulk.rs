@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use seaway_cluster::{
-    AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, ObjectName, Protocol, Service, ServicePort,
-    ServiceType, SessionAffinity, Snapshot, TargetPort, TrafficPolicy,
+    AddressFamily, Endpoint, EndpointPort, EndpointSlice, Locality, ObjectName, Protocol, Service,
+    ServicePort, ServiceType, SessionAffinity, Snapshot, TargetPort, TrafficPolicy,
 };
 
 /// So many Services of one kind.
@@ -79,16 +79,15 @@ impl Bulk {
     }
 
     fn slice(&self, number: u32, endpoints: u32) -> EndpointSlice {
+        let locality = Locality { node: Some("node-2".into()), ..Locality::default() }.shared();
         let endpoint = |host: u32| Endpoint {
             address: Ipv4Addr::from_bits(0x0a80_0000 + number * self.endpoints + host).into(),
             ready: true,
             serving: true,
             terminating: false,
-            node: Some("node-2".into()),
-            zone: None,
             hostname: None,
             pod: None,
-            hints: Hints::default(),
+            locality: locality.clone(),
         };
         EndpointSlice {
             name: ObjectName::new("default", format!("service-{number}-1")),

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    AddressFamily, Endpoint, EndpointPort, EndpointSlice, FactMap, Hints, Node, ObjectName, Pod, Service,
-    ServicePort, Snapshot, TargetPort, Text, TrafficDistribution,
+    AddressFamily, Endpoint, EndpointPort, EndpointSlice, FactMap, Hints, Locality, Node, ObjectName, Pod,
+    Service, ServicePort, Snapshot, TargetPort, Text, TrafficDistribution,
 };
 
 /// The Pods that can be endpoints, by namespace, and the Nodes they run on.
@@ -59,16 +59,19 @@ impl<'a> PodIndex<'a> {
         let zone = node.and_then(|node| node.zone.clone());
         let named_by_service = pod.subdomain.as_ref() == Some(&service.name.name);
         let ready = service.publish_not_ready || (pod.ready && !pod.deleting);
+        let locality = Locality {
+            node: pod.node.as_ref().map(Text::from),
+            hints: hints(service, pod, zone.as_ref()).filter(|_| ready).unwrap_or_default(),
+            zone: zone.as_ref().map(Text::from),
+        };
         Some(Endpoint {
             address,
             ready,
             serving: pod.ready,
             terminating: pod.deleting,
-            node: pod.node.as_ref().map(Text::from),
-            hints: hints(service, pod, zone.as_ref()).filter(|_| ready).unwrap_or_default(),
-            zone: zone.as_ref().map(Text::from),
             hostname: pod.hostname.as_ref().filter(|_| named_by_service).map(Text::from),
             pod: Some(Text::from(&pod.name.name)),
+            locality: locality.shared(),
         })
     }
 }

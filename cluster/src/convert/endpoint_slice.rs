@@ -7,7 +7,9 @@ use crate::api;
 use super::subject::{Subject, has_label};
 use super::{HEADLESS_LABEL, IMPORT_NAME_LABEL, SERVICE_NAME_LABEL, SOURCE_CLUSTER_LABEL, some_name};
 use crate::address::parse_ip;
-use crate::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Kind, ServiceName, Warning};
+use crate::{
+    AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Kind, Locality, ServiceName, Warning,
+};
 
 /// The longest id of a cluster: it is one label of a name.
 const CLUSTER_MAX: usize = 63;
@@ -117,16 +119,19 @@ fn endpoint(object: &api::Endpoint, family: AddressFamily) -> Result<Endpoint, S
     }
     let conditions = object.conditions.as_ref();
     let target = object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+    let locality = Locality {
+        node: some_name(object.node_name.as_ref()),
+        zone: some_name(object.zone.as_ref()),
+        hints: object.hints.as_ref().map(hints).unwrap_or_default(),
+    };
     Ok(Endpoint {
         address,
         ready: conditions.and_then(|all| all.ready).unwrap_or(true),
         serving: conditions.and_then(|all| all.serving).unwrap_or(true),
         terminating: conditions.and_then(|all| all.terminating).unwrap_or(false),
-        node: some_name(object.node_name.as_ref()),
-        zone: some_name(object.zone.as_ref()),
         hostname: some_name(object.hostname.as_ref()),
         pod: some_name(target.and_then(|target| target.name.as_ref())),
-        hints: object.hints.as_ref().map(hints).unwrap_or_default(),
+        locality: locality.shared(),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::api::Metadata;
 use super::subject::{Subject, has_label};
 use super::{HEADLESS_LABEL, some_name};
 use crate::address::parse_ip;
-use crate::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Kind, ObjectName, Warning};
+use crate::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Kind, Locality, ObjectName, Warning};
 
 const SKIP_MIRROR_LABEL: &str = "endpointslice.kubernetes.io/skip-mirror";
 const LEADER_ANNOTATION: &str = "control-plane.alpha.kubernetes.io/leader";
@@ -93,17 +93,16 @@ fn subset_endpoints(
                 continue;
             };
             let target = entry.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+            let node = some_name(entry.node_name.as_ref());
             endpoints.push(Endpoint {
                 address,
                 ready,
                 // The mirror leaves it out, and absent means true.
                 serving: true,
                 terminating: false,
-                node: some_name(entry.node_name.as_ref()),
-                zone: None,
                 hostname: some_name(entry.hostname.as_ref()),
                 pod: some_name(target.and_then(|target| target.name.as_ref())),
-                hints: Hints::default(),
+                locality: Locality { node, ..Locality::default() }.shared(),
             });
         }
     }

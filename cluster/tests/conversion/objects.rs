@@ -64,13 +64,13 @@ fn endpoints_keep_their_conditions_place_and_hints() {
     let found: Vec<_> = slice.endpoints.iter().map(|endpoint| format!("{endpoint:?}")).collect();
     let plain = |address: &str| {
         format!(
-            "Endpoint {{ address: {address}, ready: true, serving: true, terminating: false, node: None, zone: None, \
-             hostname: None, pod: None, hints: Hints {{ zones: [], nodes: [] }} }}"
+            "Endpoint {{ address: {address}, ready: true, serving: true, terminating: false, \
+             hostname: None, pod: None, locality: None }}"
         )
     };
-    let full = "Endpoint { address: 10.0.0.2, ready: false, serving: false, terminating: true, node: Some(\"n1\"), \
-                zone: Some(\"z1\"), hostname: Some(\"h\"), pod: Some(\"p\"), hints: Hints { zones: [\"z1\"], nodes: \
-                [\"n1\"] } }";
+    let full = "Endpoint { address: 10.0.0.2, ready: false, serving: false, terminating: true, \
+                hostname: Some(\"h\"), pod: Some(\"p\"), locality: Some(Locality { node: Some(\"n1\"), zone: Some(\"z1\"), \
+                hints: Hints { zones: [\"z1\"], nodes: [\"n1\"] } }) }";
     assert_eq!(found, [plain("10.0.0.1"), full.to_owned(), plain("10.0.0.3")]);
 }
 

@@ -80,7 +80,7 @@ proptest! {
         let name = ObjectName::new("default", "web");
         let joined = snapshot.endpoints_of(&name, &snapshot.services[&name].ports[0], AddressFamily::Ipv4);
         let found: Vec<_> =
-            joined.iter().map(|joined| (joined.address, joined.endpoint.node.as_deref().unwrap().to_owned())).collect();
+            joined.iter().map(|joined| (joined.address, joined.endpoint.node().unwrap().to_owned())).collect();
         prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
     }
 

@@ -195,7 +195,7 @@ impl Members {
 impl PartialEq for Members {
     fn eq(&self, other: &Self) -> bool {
         let same = |(one, other): (Member<'_>, Member<'_>)| {
-            let zone = !self.zonal || one.endpoint.zone == other.endpoint.zone;
+            let zone = !self.zonal || one.endpoint.zone() == other.endpoint.zone();
             let slice = one.spot.slice == other.spot.slice;
             let name = one.host() == other.host() && one.cluster == other.cluster;
             one.address == other.address && name && zone && slice
@@ -218,7 +218,7 @@ impl<'m> Member<'m> {
 
     /// Whether it is in the zone that labels in lower case spell; zones may hold dots.
     pub fn is_in_zone<'l>(self, labels: impl Iterator<Item = &'l [u8]>) -> bool {
-        let zone = self.endpoint.zone.as_deref().unwrap_or_default();
+        let zone = self.endpoint.zone().unwrap_or_default();
         let same = |(part, label): (&str, &[u8])| part.as_bytes().eq_ignore_ascii_case(label);
         let labels: Vec<&[u8]> = labels.collect();
         zone.split('.').count() == labels.len() && zone.split('.').zip(labels).all(same)

@@ -1,7 +1,7 @@
 //! Answers to a batch of queries, on their way back.
 //!
-//! Answers of one length to one client go as one message that the kernel cuts up (UDP_SEGMENT, Linux
-//! 4.18): they take the way through its stack once. All others share a system call.
+//! Answers of one length to one client, and a shorter one after them, go as one message that the kernel
+//! cuts up (UDP_SEGMENT, Linux 4.18): they take the way through its stack once. All others share a system call.
 
 use std::array;
 use std::io::IoSlice;
@@ -22,7 +22,10 @@ const SEGMENTS_OCTETS_MAX: usize = 60_000;
 /// What is counted of an answer besides its length: the octets of the query, and whether it came over IPv6.
 type Counted = (Reply, usize, bool);
 
-const _: () = assert!(BATCH <= 64, "a batch is also a set of bits");
+/// Bits of an answer's place in the batch.
+const PLACE_BITS: u32 = 6;
+
+const _: () = assert!(BATCH <= 1 << PLACE_BITS, "a place in the batch is part of a rank");
 
 /// Answers, and whom they go to.
 pub(super) struct Outbox {
@@ -71,41 +74,48 @@ impl Outbox {
 
     /// Sends the answers. One that cannot be sent is left out: its client will ask again.
     pub(super) fn send(&mut self, descriptor: i32) {
-        let mut gone = 0_u64;
+        let mut ranks: [u64; BATCH] =
+            array::from_fn(|place| if place < self.count { self.rank(place) } else { 0 });
+        let ranks = &mut ranks[..self.count];
+        ranks.sort_unstable();
+        let order: [usize; BATCH] = array::from_fn(|at| ranks.get(at).map_or(0, |rank| place_of(*rank)));
         let mut alone = [0_usize; BATCH];
         let mut alone_count = 0;
-        for first in 0..self.count {
-            if gone & bit(first) != 0 {
-                continue;
+        let mut rest = &order[..self.count];
+        while !rest.is_empty() {
+            let length = if self.segments { self.group(rest) } else { 1 };
+            let (group, after) = rest.split_at(length);
+            if length == 1 || !self.send_cut_up(descriptor, group) {
+                alone[alone_count..][..length].copy_from_slice(group);
+                alone_count += length;
             }
-            let mut group = [first; BATCH];
-            let length = if self.segments { self.group(first, gone, &mut group) } else { 1 };
-            if length > 1 && self.send_cut_up(descriptor, &group[..length]) {
-                group[..length].iter().for_each(|place| gone |= bit(*place));
-            } else {
-                alone[alone_count] = first;
-                alone_count += 1;
-            }
+            rest = after;
         }
         self.send_each(descriptor, &alone[..alone_count]);
     }
 
-    /// The answers that can go with the first of them. Returns their number.
-    fn group(&self, first: usize, gone: u64, group: &mut [usize; BATCH]) -> usize {
+    /// Brings answers to one client together, longer ones first: a hash of the client, what is left of
+    /// the greatest length, the place.
+    fn rank(&self, place: usize) -> u64 {
+        let client = self.peers[place].as_ref().map_or(0, client_hash);
+        let length = u64::from(u16::try_from(self.answers[place].len()).unwrap_or(u16::MAX));
+        let shorter = u64::from(u16::MAX) - length;
+        client << (16 + PLACE_BITS) | shorter << PLACE_BITS | place as u64
+    }
+
+    /// How many of the answers, in order of their ranks, can go with the first.
+    fn group(&self, order: &[usize]) -> usize {
+        let first = order[0];
         let length = self.answers[first].len();
         if length > SEGMENT_MAX {
             return 1;
         }
         let most = (SEGMENTS_OCTETS_MAX / length.max(1)).min(BATCH);
-        let mut count = 1;
-        for place in first + 1..self.count {
-            let fits = count < most && gone & bit(place) == 0 && self.answers[place].len() == length;
-            if fits && self.peers[place] == self.peers[first] {
-                group[count] = place;
-                count += 1;
-            }
-        }
-        count
+        let same_client = |place: &&usize| self.peers[**place] == self.peers[first];
+        let of_client = order.iter().take(most).take_while(same_client);
+        let same = of_client.clone().take_while(|place| self.answers[**place].len() == length).count();
+        // The last part may be shorter, and lengths fall in this order.
+        same + usize::from(of_client.count() > same)
     }
 
     /// Returns whether they went.
@@ -145,7 +155,109 @@ impl Outbox {
     }
 }
 
-/// A place of the batch, in a set of them.
-fn bit(place: usize) -> u64 {
-    1 << place
+fn place_of(rank: u64) -> usize {
+    usize::try_from(rank & ((1 << PLACE_BITS) - 1)).unwrap_or_default()
+}
+
+/// Equal for equal clients; others are told apart by comparing them.
+fn client_hash(peer: &SockaddrStorage) -> u64 {
+    let (address, port) = match (peer.as_sockaddr_in(), peer.as_sockaddr_in6()) {
+        (Some(v4), _) => (u64::from(v4.ip().to_bits()), v4.port()),
+        (None, Some(v6)) => {
+            let bits = v6.ip().to_bits();
+            #[expect(clippy::cast_possible_truncation, reason = "both halves count")]
+            let halves = (bits >> 64) as u64 ^ bits as u64;
+            (halves, v6.port())
+        }
+        (None, None) => (0, 0),
+    };
+    // Fibonacci hashing: the upper bits depend on all of them.
+    (address ^ u64::from(port) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (16 + PLACE_BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::Source;
+
+    const REPLY: Reply = Reply {
+        rcode: 0,
+        kind: 1,
+        chain: None,
+        source: Source::Server,
+        dnssec: false,
+        refresh: None,
+        failure: None,
+    };
+
+    /// Sends answers of these lengths to one client after the other and back, and returns the lengths
+    /// that came to each; every octet of an answer is its place in the batch.
+    fn exchange(outbox: &mut Outbox, lengths: &[usize]) -> [Vec<usize>; 2] {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let clients = [(); 2].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let place_of = |client: &UdpSocket| {
+            let port = client.local_addr().unwrap().port();
+            SockaddrStorage::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+        };
+        let places = clients.each_ref().map(place_of);
+        outbox.clear();
+        for (place, length) in lengths.iter().enumerate() {
+            let answer = outbox.next();
+            answer.clear();
+            answer.resize(*length, u8::try_from(place).unwrap());
+            outbox.push(places[place % 2], (REPLY, 0, false));
+        }
+        outbox.send(server.as_raw_fd());
+        let mut buffer = [0; 2048];
+        [0, 1].map(|number| {
+            let client = &clients[number];
+            client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let own = lengths.iter().skip(number).step_by(2);
+            let mut came: Vec<usize> = own
+                .map(|_| {
+                    let length = client.recv(&mut buffer).unwrap();
+                    let place = usize::from(buffer[0]);
+                    assert!(buffer[..length].iter().all(|octet| usize::from(*octet) == place), "a mixture");
+                    assert_eq!((length, place % 2), (lengths[place], number), "answer {place}");
+                    place
+                })
+                .collect();
+            came.sort_unstable();
+            came
+        })
+    }
+
+    #[test]
+    fn every_answer_comes_whole_to_its_client_whatever_the_lengths() {
+        let mut outbox = Outbox::new();
+        let full: Vec<usize> = (0..BATCH).map(|place| 20 + place * 7 % 5).collect();
+        let rows: [&[usize]; 5] =
+            [&[40], &[40; BATCH], &full, &[40, 900, 30, 1300, 40, 1300, 50, 900], &[1500, 12]];
+        for lengths in rows {
+            let places = |first: usize| (first..lengths.len()).step_by(2).collect::<Vec<_>>();
+            assert_eq!(exchange(&mut outbox, lengths), [places(0), places(1)], "{lengths:?}");
+        }
+        assert!(outbox.segments, "the kernel takes messages that it cuts up");
+    }
+
+    #[test]
+    fn groups_hold_one_client_s_answers_of_one_length_and_a_shorter_one() {
+        let mut outbox = Outbox::new();
+        let peer = |port: u16| SockaddrStorage::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+        for (port, length) in [(1, 40), (1, 40), (1, 30), (1, 20), (2, 20), (2, 1300)] {
+            let answer = outbox.next();
+            answer.clear();
+            answer.resize(length, 0);
+            outbox.push(peer(port), (REPLY, 0, false));
+        }
+        for (order, expected) in
+            [(&[0, 1, 2, 3][..], 3), (&[2, 3], 2), (&[3, 4], 1), (&[5, 4], 1), (&[0, 1], 2), (&[3], 1)]
+        {
+            assert_eq!(outbox.group(order), expected, "{order:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use seaway_cluster::{Endpoint, Hints, JoinedEndpoint};
+use seaway_cluster::{Endpoint, Hints, JoinedEndpoint, Locality};
 use seaway_dataplane::policy::{Place, Standing, Topology, Uses, standings, usable_somewhere};
 use serde::Deserialize;
 
@@ -115,16 +115,19 @@ fn endpoint(facts: &EndpointFacts) -> (String, Endpoint) {
     let address: SocketAddr =
         facts.address.parse().unwrap_or_else(|error| panic!("{}: {error}", facts.address));
     let names = |list: &[String]| list.iter().map(|name| name.as_str().into()).collect();
+    let locality = Locality {
+        node: Some(facts.node.as_str().into()).filter(|node: &seaway_cluster::Text| !node.is_empty()),
+        zone: None,
+        hints: Hints { zones: names(&facts.zone_hints), nodes: names(&facts.node_hints) },
+    };
     let endpoint = Endpoint {
         address: address.ip(),
         ready: facts.ready,
         serving: facts.serving,
         terminating: facts.terminating,
-        node: Some(facts.node.as_str().into()).filter(|node: &seaway_cluster::Text| !node.is_empty()),
-        zone: None,
         hostname: None,
         pod: None,
-        hints: Hints { zones: names(&facts.zone_hints), nodes: names(&facts.node_hints) },
+        locality: locality.shared(),
     };
     (facts.address.clone(), endpoint)
 }
