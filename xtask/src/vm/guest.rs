@@ -88,7 +88,7 @@ pub(super) fn init(cells: &[Cell]) -> String {
          ip link set lo up\n\
          echo\n\
          for module in $(cat /modules/order); do insmod $module; done\n\
-         export PATH=/bin HOME=/tmp RUST_BACKTRACE=0 RUST_TEST_THREADS=1 SEAWAY_ANY_KERNEL=1\n\
+         export PATH=/bin HOME=/tmp RUST_BACKTRACE=0 RUST_TEST_THREADS=1 SEAWAY_ANY_KERNEL=1 SEAWAY_TEST_DATA=/data\n\
          cell() {\n\
            name=$1 limit=$2; shift 2\n\
            echo \"@vm begin $name\"\n\
