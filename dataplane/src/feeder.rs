@@ -107,7 +107,8 @@ where
 }
 
 /// Attaches the programs of an interface's ingress to one of the caller's network namespace, for as long
-/// as the programs live; `early` says whether XDP is among them.
+/// as the programs live; `early` says whether XDP is among them. They have to be dropped in that namespace:
+/// filters of a clsact qdisc stay otherwise.
 ///
 /// # Errors
 /// [`Error`] when the kernel refuses.

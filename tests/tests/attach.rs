@@ -129,7 +129,7 @@ fn programs_that_nothing_pins_work_until_they_are_dropped() {
         let all = ids(&mut programs);
         place.node.run(|| feeder::attach(&mut programs, LINK, early)).unwrap().unwrap();
         assert_eq!(loaded(&all), all);
-        drop(programs);
+        place.node.run(|| drop(programs)).unwrap();
         wait_for("the programs to be gone", PATIENCE, || loaded(&all).is_empty());
     }
 }
