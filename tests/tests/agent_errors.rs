@@ -164,27 +164,64 @@ fn seaway(arguments: &[&str]) -> Command {
     command
 }
 
+/// Whether a program ends well on the node.
+fn runs(network: &Network, program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(mut process) = network.topology.node.namespace().spawn(command) else { return false };
+    process.wait(PATIENCE).unwrap().success()
+}
+
+/// An agent on this node has a warning for each of these, and no other.
+fn check_leftovers(network: &Network, expected: &[&str]) {
+    let mut agent = network.start();
+    let status = agent.wait("warnings", |status| status.warnings.len() >= expected.len());
+    for part in expected {
+        let told = |warning: &&String| warning.contains("kube-proxy is still here") && warning.contains(part);
+        assert_eq!(status.warnings.iter().filter(told).count(), 1, "{part}: {status:?}");
+    }
+    assert_eq!(status.warnings.len(), expected.len(), "{status:?}");
+}
+
 #[test]
 fn rules_of_kube_proxy_are_named() {
     privileged!();
     let network = Network::new(&[0]);
-    let nft = |rules: &'static str| {
-        let mut command = Command::new("nft");
-        command.arg(rules).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let Ok(mut process) = network.topology.node.namespace().spawn(command) else { return false };
-        process.wait(PATIENCE).unwrap().success()
-    };
     let rules = "add table ip kube-proxy; add chain ip kube-proxy services; add table ip6 nat; \
                  add chain ip6 nat KUBE-SERVICES; add table ip other; add chain ip other services";
-    if !nft(rules) {
+    if !runs(&network, "nft", &[rules]) {
         seaway_harness::skip("rules_of_kube_proxy_are_named", "needs nft");
         return;
     }
-    let mut agent = network.start();
-    let status = agent.wait("warnings", |status| status.warnings.len() == 2);
-    let told = |part: &str| status.warnings.iter().any(|warning| warning.contains(part));
-    assert!(
-        told("table ip kube-proxy (nftables)") && told("chain KUBE-SERVICES of table ip6 nat"),
-        "{status:?}"
+    check_leftovers(
+        &network,
+        &["table ip kube-proxy (nftables)", "chain KUBE-SERVICES of table ip6 nat (iptables)"],
+    );
+}
+
+#[test]
+fn rules_of_kube_proxy_in_legacy_iptables_are_named() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let chain = |program: &str, table: &str, name: &str| {
+        runs(&network, program, &["-t", table, "-N", name]) && {
+            // Something in front of it and behind it, as there always is.
+            let to = ["-t", table, "-A", "OUTPUT", "-p", "tcp", "--dport", "80", "-j", name];
+            runs(&network, program, &to)
+        }
+    };
+    let made = chain("iptables-legacy", "nat", "KUBE-SERVICES")
+        && chain("ip6tables-legacy", "filter", "KUBE-SERVICES")
+        && chain("iptables-legacy", "filter", "KUBE-SERVICES-TOO");
+    if !made {
+        seaway_harness::skip("rules_of_kube_proxy_in_legacy_iptables_are_named", "needs iptables-legacy");
+        return;
+    }
+    check_leftovers(
+        &network,
+        &[
+            "chain KUBE-SERVICES of table ip nat (legacy iptables)",
+            "chain KUBE-SERVICES of table ip6 filter (legacy iptables)",
+        ],
     );
 }
