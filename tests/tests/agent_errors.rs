@@ -61,6 +61,48 @@ fn cleanup_leaves_no_pin_and_no_program() {
     assert!(again.status.success(), "{again:?}");
 }
 
+/// A folder that is none of the agent's keeps what is in it, whatever the agent is told.
+#[test]
+fn cleanup_and_a_refused_start_leave_the_files_of_others() {
+    privileged!();
+    let place = tempfile::tempdir().unwrap();
+    for folder in ["maps", "links"] {
+        fs::create_dir(place.path().join(folder)).unwrap();
+        fs::write(place.path().join(folder).join("precious"), "text").unwrap();
+    }
+    let pin_dir = ["--pin-dir", place.path().to_str().unwrap()];
+    let cleaned = seaway(&["agent", "--cleanup"]).args(pin_dir).output().unwrap();
+    let said = String::from_utf8(cleaned.stderr).unwrap();
+    assert!(cleaned.status.success() && said.contains("no agent has pins there"), "{said}");
+    let network = Network::new(&[]);
+    let mut command = seaway(&["agent", "--interface", Topology::CLIENT_INTERFACE, "--manifests", "."]);
+    command.args(pin_dir).arg("--run-dir").arg(place.path()).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut process = network.topology.node.namespace().spawn(command).unwrap();
+    let mut said = String::new();
+    process.stderr().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!process.wait(PATIENCE).unwrap().success());
+    assert!(said.contains("is no folder within a BPF file system") && said.contains("--pin-dir"), "{said}");
+    for folder in ["maps", "links"] {
+        assert_eq!(fs::read_to_string(place.path().join(folder).join("precious")).unwrap(), "text");
+    }
+}
+
+/// What another program pinned beside the agent's folders stays, and the pin folder with it.
+#[test]
+fn cleanup_leaves_what_another_program_put_into_the_pin_folder() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let agent = network.start();
+    let other = network.setup.pin_dir().join("other");
+    fs::create_dir(&other).unwrap();
+    assert!(agent.terminate().success());
+    let pins = network.setup.pin_dir().to_str().unwrap();
+    let cleaned = seaway(&["agent", "--cleanup", "--pin-dir", pins]).output().unwrap();
+    assert!(cleaned.status.success(), "{cleaned:?}");
+    let left: Vec<_> = fs::read_dir(pins).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [other]);
+}
+
 #[test]
 fn agent_told_to_clean_up_does_so_when_it_ends() {
     privileged!();
