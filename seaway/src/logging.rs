@@ -27,6 +27,14 @@ enum Format {
 }
 
 impl Args {
+    /// The client of the API server calls every attempt that fails an error; what matters of them is a
+    /// warning of ours. Whoever names it, or wants all there is, gets to see it.
+    fn directives(&self) -> String {
+        let filter = self.filter();
+        let wanted = filter.contains("kube") || filter.split(',').any(|part| part == "trace");
+        if wanted { filter.to_owned() } else { format!("{filter},kube_client=off") }
+    }
+
     /// Other crates' own doings are of interest from trace on.
     fn filter(&self) -> &str {
         match self.v {
@@ -40,7 +48,7 @@ impl Args {
 
 /// Starts logging.
 pub(crate) fn start(args: &Args) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(args.filter())?;
+    let filter = EnvFilter::try_new(args.directives())?;
     let colours = std::io::stderr().is_terminal();
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
@@ -69,6 +77,9 @@ mod tests {
         let filter = parsed.log.filter();
         assert!(EnvFilter::try_new(filter).is_ok(), "{filter}");
         assert_eq!(filter.split(',').next_back(), Some(expected), "{filter}");
+        let directives = parsed.log.directives();
+        assert!(EnvFilter::try_new(&directives).is_ok(), "{directives}");
+        assert_eq!(directives.ends_with(",kube_client=off"), expected != "trace" && !filter.contains("kube"));
     }
 
     #[test]
@@ -78,6 +89,7 @@ mod tests {
         check(&["--v", "4"], "seaway_dns=debug");
         check(&["-v9"], "trace");
         check(&["--log", "warn"], "warn");
+        check(&["--log", "info,kube_client=debug"], "kube_client=debug");
         assert!(Command::try_parse_from(["seaway", "--v=2", "--log=warn"]).is_err());
     }
 }

@@ -177,6 +177,7 @@ fn wrong_values_of_flags_are_wrong_usage() {
         (["--algorithm-outside", "fastest"], "known are random, maglev"),
         (["--snat-ports", "9-1"], "the first port is 0 or larger than the last"),
         (["--cluster-cidr", "10.0.0.0/40"], "10.0.0.0/40"),
+        (["--healthz-bind-address", "10256"], "such as 0.0.0.0:10256"),
     ];
     for (flag, wanted) in cases {
         let output = seaway(&["agent", "--manifests", ".", "--interface", "lo"]).args(flag).output().unwrap();

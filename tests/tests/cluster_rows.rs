@@ -208,6 +208,7 @@ fn row_26_half_a_minute_without_the_api_server_is_told_once_and_changes_nothing(
             agent.log().lines().filter(|line| line.contains(&format!("cannot follow {kind} "))).count();
         assert_eq!(lines, 1, "{kind}:\n{}", agent.log());
     }
+    assert!(!agent.log().contains("ERROR"), "{}", agent.log());
     wait_for_requests(&mut loads, 1);
     loads.iter_mut().for_each(|load| load.mark().unwrap());
     server.set_down(false);
@@ -286,8 +287,9 @@ fn row_35_health_and_metrics_are_told_as_kube_proxy_does() {
     server.set_down(true);
     let mut agent = network.setup.start_unready(network.topology.node.namespace());
     let status = |path: &str| network.get(HEALTH, path).map(|(status, _)| status);
-    // Alive, but not ready before the first sync.
+    // Alive, but not ready before the first sync, as its status says too.
     wait_for("the server", PATIENCE, || status("/livez") == Some(200));
+    agent.wait("a status", |status| !status.ready);
     assert_eq!(status("/healthz"), Some(503));
     server.set_down(false);
     agent.wait("readiness", |status| status.ready);

@@ -83,6 +83,8 @@ impl Agent {
         let mut report = Report::new(args, probe, node.to_owned(), Arc::clone(told.metrics()));
         report.note_site(&site);
         report.look_for_leftovers();
+        // An agent that waits for its first facts is one that `seaway status` tells of.
+        report.tell();
         Ok(Self {
             programs,
             sync: Sync::new(maps, site.clone())?,
