@@ -61,8 +61,8 @@ pub(super) fn cells(series: Series) -> Vec<Cell> {
     vec![
         cell("load", "instruction_budget --nocapture", 300),
         cell("attach", "attach", 300),
-        cell("packets", "packets", 600),
-        cell("row packets", "row_packets", 900),
+        cell("packets", "packets", 1200),
+        cell("row packets", "row_packets", 1800),
         cell("socket maps", "socket", 300),
         cell("socket release", "socket_release", 300),
         cell("demo", "seaway demo --json --requests 50", 400),

@@ -1,7 +1,7 @@
 //! Writing objects: one request a connection, over TLS.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ impl Client {
     fn ask(&self, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let name = ServerName::from(IpAddr::from(self.address.ip()));
+        let name = ServerName::from(self.address.ip());
         let session = ClientConnection::new(Arc::clone(&self.tls), name).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(session, stream);
         write!(
