@@ -11,6 +11,9 @@ use std::{
     time::Duration,
 };
 
+use aya::maps::{Array, Map, MapData};
+use seaway_common::{ABI_VERSION, MapName};
+use seaway_dataplane::pins;
 use seaway_harness::{privileged, seaway_binary, wait_for};
 use seaway_lab::{
     Topology,
@@ -157,6 +160,36 @@ fn second_agent_on_the_same_pins_is_refused() {
     let mut prober = network.prober(network::Path::Xdp);
     assert_eq!(ask(&mut prober, &question(Transport::Tcp, vip(0, ECHO_TCP))).0, pods()[0]);
     assert!(agent.status().ready);
+}
+
+/// What an agent of another version left is not guessed at: it stays at work as it is.
+#[test]
+fn maps_of_another_layout_are_refused_and_stay_at_work() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let mut prober = network.prober(network::Path::Socket);
+    let to = question(Transport::Tcp, vip(0, ECHO_TCP));
+    assert!(network.start().terminate().success());
+    let pins = network.setup.pin_dir();
+    let meta = MapData::from_pin(pins::maps(pins).join(MapName::Meta.as_str())).unwrap();
+    let mut meta = Array::<_, [u32; 2]>::try_from(Map::Array(meta)).unwrap();
+    meta.set(0, [ABI_VERSION + 1, 0], 0).unwrap();
+    let run_dir = network.setup.run_dir();
+    let mut command = seaway(&["agent", "--interface", Topology::CLIENT_INTERFACE, "--pin-dir"]);
+    command
+        .arg(pins)
+        .arg("--manifests")
+        .arg(run_dir.with_file_name("manifests"))
+        .arg("--run-dir")
+        .arg(run_dir);
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut process = network.topology.node.namespace().spawn(command).unwrap();
+    let mut said = String::new();
+    process.stderr().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!process.wait(PATIENCE).unwrap().success());
+    let found = format!("layout version {}, this build needs {ABI_VERSION}", ABI_VERSION + 1);
+    assert!(said.contains(&found) && said.contains("--cleanup"), "{said}");
+    assert_eq!(ask(&mut prober, &to).0, pods()[0]);
 }
 
 #[test]
