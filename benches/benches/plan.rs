@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use seaway_common::{Be16, Capacities};
 use seaway_dataplane::maglev::{self, Entry};
-use seaway_dataplane::plan::plan;
+use seaway_dataplane::plan::{Applied, plan};
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::Programs;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
@@ -76,7 +76,8 @@ fn decisions(services: u32) -> Vec<Row> {
     let (decide, mut desired) = timed(|| Desired::of(&facts, site.clone()));
     let all: Vec<PortKey> = desired.keys().cloned().collect();
     let (full, all_steps) = timed(|| plan(&desired, &mut installed, &all, 0).steps);
-    seaway_dataplane::plan::apply(&all_steps, &mut maps, &mut installed, 0).expect("maps in memory");
+    seaway_dataplane::plan::apply(&all_steps, &mut maps, &mut installed, 0, &mut Applied::default())
+        .expect("maps in memory");
     let (one, steps) = timed(|| {
         let services = changed.changed_services(&facts);
         let ports = desired.update(&changed, &site, services);

@@ -185,6 +185,39 @@ fn values_of_the_chart_reach_the_agent() {
     assert_eq!(container["resources"]["limits"]["memory"], "256Mi");
 }
 
+/// The chart refuses these values, and names what is wrong.
+#[test]
+fn wrong_values_of_the_chart_are_refused_by_name() {
+    let cases = [
+        ("interfaces=eth0", "/interfaces"),
+        ("interfaces={eth0 eth1}", "/interfaces/0"),
+        ("inteface={eth0}", "inteface"),
+        ("apiServer.port=https", "/apiServer/port"),
+        ("apiServer.host=https://192.0.2.7:6443", "/apiServer/host"),
+        ("cgroup=sys/fs/cgroup", "/cgroup"),
+        ("logFormat=xml", "/logFormat"),
+        ("extraArgs={cluster-cidr=10.0.0.0/8}", "/extraArgs/0"),
+    ];
+    for (value, named) in cases {
+        let mut helm = Command::new("helm");
+        helm.args(["template", "seaway"]).arg(folder().join("helm/seaway")).args(["--set", value]);
+        let output = match helm.output() {
+            Ok(output) => output,
+            Err(error) => return skip(&test_name(module_path!()), &format!("helm: {error}")),
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(named), "{value}: {said}");
+    }
+}
+
+#[test]
+fn without_interfaces_the_chart_names_none() {
+    let mut helm = Command::new("helm");
+    helm.args(["template", "seaway"]).arg(folder().join("helm/seaway")).args(["--set-json", "interfaces=[]"]);
+    let Some(text) = rendered(&mut helm) else { return };
+    assert!(!text.contains("--interface") && text.contains("--cgroup=/sys/fs/cgroup"), "{text}");
+}
+
 #[test]
 fn every_value_that_a_template_names_has_a_default() {
     let chart = folder().join("helm/seaway");

@@ -9,19 +9,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytemuck::{Pod, Zeroable};
-use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use seaway_common::proto;
+
+use crate::netlink::{self, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_DUMP: u16 = 0x300;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 /// `1 << TCP_ESTABLISHED`, which a connected UDP socket is too.
 const CONNECTED: u32 = 1 << 1;
-const HEADER: usize = 16;
 
 /// `struct inet_diag_sockid`
 #[repr(C)]
@@ -72,67 +68,29 @@ pub fn end(peers: &BTreeSet<SocketAddr>) -> io::Result<usize> {
 }
 
 fn connected(family: u8) -> io::Result<Vec<SocketId>> {
-    let socket = ask(&request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family, SocketId::zeroed()))?;
     let mut ids = Vec::new();
-    loop {
-        let (received, _) = socket.recv_from_full()?;
-        for (kind, payload) in messages(&received) {
-            match kind {
-                NLMSG_DONE => return Ok(ids),
-                NLMSG_ERROR => return failure(payload).map(|()| ids),
-                // The family, three other bytes, and the socket's identity.
-                _ => ids.extend(
-                    payload.get(4..4 + size_of::<SocketId>()).map(bytemuck::pod_read_unaligned::<SocketId>),
-                ),
-            }
-        }
-    }
+    let request = request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family, SocketId::zeroed());
+    netlink::ask(NETLINK_SOCK_DIAG, &request, |payload| {
+        // The family, three other bytes, and the socket's identity.
+        let id = payload.get(4..4 + size_of::<SocketId>());
+        ids.extend(id.map(bytemuck::pod_read_unaligned::<SocketId>));
+    })?;
+    Ok(ids)
 }
 
 /// False if the socket was closed meanwhile.
 fn destroy(family: u8, id: SocketId) -> io::Result<bool> {
-    let socket = ask(&request(SOCK_DESTROY, NLM_F_ACK, family, id))?;
-    let (received, _) = socket.recv_from_full()?;
-    for (kind, payload) in messages(&received) {
-        if kind == NLMSG_ERROR {
-            return match failure(payload) {
-                Ok(()) => Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-                Err(error) => Err(error),
-            };
-        }
+    match netlink::ask(NETLINK_SOCK_DIAG, &request(SOCK_DESTROY, NLM_F_ACK, family, id), |_| {}) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
-    Ok(false)
 }
 
 fn request(kind: u16, flags: u16, family: u8, id: SocketId) -> Request {
     let len = u32::try_from(size_of::<Request>()).unwrap_or(0);
     let flags = NLM_F_REQUEST | flags;
     Request { len, kind, flags, family, protocol: proto::UDP, states: CONNECTED, id, ..Request::zeroed() }
-}
-
-fn ask(request: &Request) -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.bind_auto()?;
-    socket.connect(&NetlinkAddr::new(0, 0))?;
-    socket.send(bytemuck::bytes_of(request), 0)?;
-    Ok(socket)
-}
-
-/// Kind and payload of each message in a datagram.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let len = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-        let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-        let payload = bytes.get(HEADER..len)?;
-        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, payload))
-    })
-}
-
-fn failure(payload: &[u8]) -> io::Result<()> {
-    let code = payload.get(..4).and_then(|code| code.try_into().ok()).map_or(0, i32::from_ne_bytes);
-    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) }
 }
 
 fn peer(family: u8, id: &SocketId) -> SocketAddr {

@@ -10,6 +10,7 @@ use aya::programs::{
 use aya::{Ebpf, EbpfError};
 use seaway_common::{FEED_BYTES, FeedConfig};
 
+use crate::filters;
 use crate::object;
 use crate::programs::{self, Programs, TC};
 use crate::raw::Raw;
@@ -106,7 +107,8 @@ where
 }
 
 /// Attaches the programs of an interface's ingress to one of the caller's network namespace, for as long
-/// as the programs live; `early` says whether XDP is among them.
+/// as the programs live; `early` says whether XDP is among them. They have to be dropped in that namespace:
+/// filters of a clsact qdisc stay otherwise.
 ///
 /// # Errors
 /// [`Error`] when the kernel refuses.
@@ -116,6 +118,9 @@ pub fn attach(programs: &mut Programs, interface: &str, early: bool) -> Result<(
         xdp.attach(interface, XdpMode::Driver).map_err(wrap)?;
     }
     let classifier: &mut SchedClassifier = programs.classifier(TC[0]).map_err(wrap::<programs::Error>)?;
+    if filters::needed() {
+        filters::prepare(interface);
+    }
     classifier.attach(interface, TcAttachType::Ingress).map_err(wrap)?;
     Ok(())
 }

@@ -22,6 +22,14 @@ pub(crate) fn needed() -> bool {
     !KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
 }
 
+/// Gives an interface the clsact qdisc that filters belong to.
+pub(crate) fn prepare(interface: &str) {
+    // It is there already after the first time, and says so.
+    if let Err(error) = tc::qdisc_add_clsact(interface) {
+        tracing::trace!(interface, %error, "no new clsact qdisc");
+    }
+}
+
 /// Attaches a classifier to one way of an interface; true if it took the place of an earlier one,
 /// which the kernel does atomically.
 pub(crate) fn attach(
@@ -30,10 +38,7 @@ pub(crate) fn attach(
     interface: &str,
     way: TcAttachType,
 ) -> Result<bool, ProgramError> {
-    // It is there already after the first time, and says so.
-    if let Err(error) = tc::qdisc_add_clsact(interface) {
-        tracing::trace!(interface, %error, "no new clsact qdisc");
-    }
+    prepare(interface);
     // Pinned first: a pin without a filter does no harm, a filter without a pin would stay for ever.
     absent_is_fine(fs::remove_file(pin))?;
     classifier.pin(pin).map_err(|error| ProgramError::IOError(io::Error::other(error)))?;

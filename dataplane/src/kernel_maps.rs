@@ -157,17 +157,25 @@ impl KernelMaps {
         Ok(gone.len())
     }
 
-    /// Keys of the flow entries that satisfy a condition; no more than a batch is held at a time.
+    /// Keys of the flow entries that satisfy a condition.
     fn flows_where(
         &self,
         mut wanted: impl FnMut(&FlowKey, &FlowValue) -> bool,
     ) -> Result<Vec<FlowKey>, Error> {
         let mut found = Vec::new();
-        let mut look = |key: FlowKey, value: FlowValue| {
+        self.each_flow(|key, value| {
             if wanted(&key, &value) {
                 found.push(key);
             }
-        };
+        })?;
+        Ok(found)
+    }
+
+    /// Looks at every flow entry of both families; no more than a batch is held at a time.
+    ///
+    /// # Errors
+    /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
+    pub fn each_flow(&self, mut look: impl FnMut(FlowKey, FlowValue)) -> Result<(), Error> {
         let (v4, v6) = (self.flows_v4.map(), self.flows_v6.map());
         batch::for_each(v4.fd(), self.capacities.flows_v4, |entries| {
             entries.for_each(|(key, value): (FlowKeyV4, FlowValueV4)| look(key.widen(), value.widen()));
@@ -176,8 +184,7 @@ impl KernelMaps {
         batch::for_each(v6.fd(), self.capacities.flows_v6, |entries| {
             entries.for_each(|(key, value)| look(key, value));
         })
-        .map_err(|source| failed(MapName::FlowsV6, "batch lookup", source))?;
-        Ok(found)
+        .map_err(|source| failed(MapName::FlowsV6, "batch lookup", source))
     }
 
     fn remove_flows(&mut self, gone: &[FlowKey]) -> Result<(), Error> {

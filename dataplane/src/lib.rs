@@ -32,6 +32,7 @@ pub mod object;
 pub mod pins;
 pub mod plan;
 pub mod policy;
+pub mod port_tries;
 pub mod preferences;
 pub mod probe;
 pub mod programs;
@@ -46,6 +47,7 @@ mod bpf;
 mod filters;
 mod mapped;
 mod netdev;
+mod netlink;
 mod raw;
 
 pub use desired::{Desired, Port, PortKey, Target};

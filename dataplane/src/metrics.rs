@@ -153,7 +153,7 @@ impl Metrics {
         all("seaway_warnings", "What is wrong now", &self.warnings);
         let help = "Time to look at every flow for those that were idle for too long";
         all("kubeproxy_conntrack_reconciler_sync_duration_seconds", help, &self.reconciled);
-        let help = "Flow entries that were forgotten since they were idle";
+        let help = "Flow entries that were removed: idle for too long, or UDP to an endpoint that is gone";
         all("kubeproxy_conntrack_reconciler_deleted_entries", help, &self.forgotten);
         all("seaway_maglev_rebuild_seconds", "Time to build a consistent table", &self.tables);
         self.registry = registry;
@@ -196,6 +196,11 @@ impl Metrics {
     pub fn reconciled(&self, took: Duration, forgotten: usize) {
         self.reconciled.observe(took.as_secs_f64());
         self.forgotten.inc_by(forgotten as u64);
+    }
+
+    /// Notes the UDP flow entries that went with their endpoints.
+    pub fn purged(&self, entries: usize) {
+        self.forgotten.inc_by(entries as u64);
     }
 
     /// Notes how many changes wait.
@@ -271,6 +276,7 @@ mod tests {
         metrics.answered("/healthz", 503);
         metrics.answered("/livez", 200);
         metrics.reconciled(Duration::from_millis(3), 4);
+        metrics.purged(2);
         metrics.tables(&[Duration::from_micros(14), Duration::from_millis(2)]);
         let text = metrics.text().unwrap();
         for line in [
@@ -288,7 +294,7 @@ mod tests {
             "kubeproxy_proxy_livez_total{code=\"200\"} 1",
             "seaway_propagation_seconds_count 1",
             "kubeproxy_conntrack_reconciler_sync_duration_seconds_count 1",
-            "kubeproxy_conntrack_reconciler_deleted_entries_total 4",
+            "kubeproxy_conntrack_reconciler_deleted_entries_total 6",
             "seaway_maglev_rebuild_seconds_count 2",
         ] {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");

@@ -35,6 +35,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The folder is in another file system, which a mount would hide and whose files are not ours.
+    #[error(
+        "{} is no folder within a BPF file system; give --pin-dir one below /sys/fs/bpf, or mount one: \
+         mount -t bpf bpf FOLDER", .0.display()
+    )]
+    NotBpf(PathBuf),
     /// There is no BPF file system and none can be mounted.
     #[error("cannot mount a BPF file system on {}", .folder.display())]
     Mount {
@@ -47,8 +53,8 @@ pub enum Error {
 }
 
 impl Pins {
-    /// Makes the folder, mounting a BPF file system on its parent where there is none, and takes
-    /// its lock until dropped.
+    /// Makes the folder, mounting a BPF file system on its parent where that is empty, and takes its
+    /// lock until dropped.
     ///
     /// # Errors
     /// [`Error`]
@@ -56,7 +62,7 @@ impl Pins {
         let wrong = |source: io::Error| Error::Folder { folder: folder.to_owned(), source };
         let parent = folder.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(parent).map_err(wrong)?;
-        ensure_bpffs(parent)?;
+        ensure_bpffs(parent, folder)?;
         fs::create_dir_all(folder.join("maps")).map_err(wrong)?;
         fs::create_dir_all(folder.join("links")).map_err(wrong)?;
         // A lock on the folder itself: the BPF file system holds no plain files, and the lock
@@ -85,7 +91,8 @@ impl Pins {
         fs::read_dir(self.links()).is_ok_and(|mut links| links.next().is_some())
     }
 
-    /// Removes every pin and the folder: programs without a link are detached and freed.
+    /// Removes every pin and the folder: programs without a link are detached and freed. What somebody
+    /// else put into the folder stays, and the folder with it.
     ///
     /// # Errors
     /// [`Error::Folder`]
@@ -94,7 +101,16 @@ impl Pins {
         for link in fs::read_dir(self.links()).map_err(wrong)? {
             filters::detach(&link.map_err(wrong)?.path()).map_err(wrong)?;
         }
-        fs::remove_dir_all(&self.folder).map_err(wrong)
+        for map in fs::read_dir(self.maps()).map_err(wrong)? {
+            fs::remove_file(map.map_err(wrong)?.path()).map_err(wrong)?;
+        }
+        for own in [self.links(), self.maps()] {
+            fs::remove_dir(own).map_err(wrong)?;
+        }
+        match fs::remove_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => removed.map_err(wrong),
+        }
     }
 }
 
@@ -108,18 +124,51 @@ pub fn links(folder: &Path) -> PathBuf {
     folder.join("links")
 }
 
+/// Whether an agent, now or before, has pins here.
+pub fn exist(folder: &Path) -> bool {
+    maps(folder).is_dir() && links(folder).is_dir() && is_bpffs(folder).unwrap_or(false)
+}
+
 /// Whether an agent holds the folder's lock.
 pub fn in_use(folder: &Path) -> bool {
     let Ok(file) = File::open(folder) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared).is_err()
 }
 
-fn ensure_bpffs(folder: &Path) -> Result<(), Error> {
-    let wrong = |source: io::Error| Error::Mount { folder: folder.to_owned(), source };
-    let found = statfs(folder).map_err(|e| wrong(e.into()))?;
-    if u64::try_from(found.f_type).is_ok_and(|magic| magic == BPF_FS_MAGIC) {
+/// Mounts one on the parent of a pin folder only where that hides nothing.
+fn ensure_bpffs(parent: &Path, folder: &Path) -> Result<(), Error> {
+    let wrong = |source: io::Error| Error::Mount { folder: parent.to_owned(), source };
+    if is_bpffs(parent).map_err(wrong)? {
         return Ok(());
     }
-    mount("bpf", folder, "bpf", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
+    if fs::read_dir(parent).map_err(wrong)?.next().is_some() {
+        return Err(Error::NotBpf(folder.to_owned()));
+    }
+    mount("bpf", parent, "bpf", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
         .map_err(|e| wrong(e.into()))
+}
+
+fn is_bpffs(folder: &Path) -> io::Result<bool> {
+    let found = statfs(folder)?;
+    Ok(u64::try_from(found.f_type).is_ok_and(|magic| magic == BPF_FS_MAGIC))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_another_file_system_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let precious = place.path().join("links/precious");
+        fs::create_dir(place.path().join("links")).unwrap();
+        fs::write(&precious, "text").unwrap();
+        for folder in [place.path().join("pins"), place.path().join("links"), "/".into()] {
+            let taken = Pins::take(&folder);
+            assert!(matches!(&taken, Err(Error::NotBpf(named)) if *named == folder), "{taken:?}");
+            assert!(!exist(&folder));
+        }
+        assert_eq!(fs::read_to_string(precious).unwrap(), "text");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
 }

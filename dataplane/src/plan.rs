@@ -110,6 +110,15 @@ pub enum Step {
     },
 }
 
+/// What was applied, also of a plan that was cut off by a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Steps that are in force.
+    pub steps: usize,
+    /// Flow entries that were removed.
+    pub purged: usize,
+}
+
 /// A service port that does not fit: it stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("service {port}: no room for {wanted} more {what}; raise --{flag} (the maps are made anew then)")]
@@ -209,7 +218,7 @@ pub fn stray_addresses(desired: &Desired, installed: &Installed) -> Vec<Step> {
     strays.map(|address| Step::RemoveAddress { address: *address }).collect()
 }
 
-/// Applies steps in order and keeps `installed` equal to the maps. Returns how many were applied.
+/// Applies steps in order and keeps `installed` equal to the maps. Adds what came of it to `done`.
 ///
 /// # Errors
 /// The first map operation that fails; the steps before it are in force.
@@ -218,7 +227,8 @@ pub fn apply(
     maps: &mut impl Maps,
     installed: &mut Installed,
     now_ms: u64,
-) -> Result<usize, Error> {
+    done: &mut Applied,
+) -> Result<(), Error> {
     for step in steps {
         match step {
             Step::Name { id, key } => maps.put_name(*id, &name_of(key))?,
@@ -238,6 +248,7 @@ pub fn apply(
             }
             Step::PurgeFlows { backends } => {
                 let flows = maps.purge_flows(backends)?;
+                done.purged += flows;
                 tracing::debug!(
                     flows,
                     backends = backends.len(),
@@ -247,6 +258,7 @@ pub fn apply(
             Step::RemoveName { id } => maps.remove_name(*id)?,
         }
         installed.record(step, now_ms);
+        done.steps += 1;
     }
-    Ok(steps.len())
+    Ok(())
 }

@@ -21,7 +21,7 @@ use seaway_common::{BackendValue, proto};
 use crate::desired::{Conflict, Desired, PortKey};
 use crate::installed::Installed;
 use crate::maps::{Error, Maps};
-use crate::plan::{Full, Step, apply, plan, stray_addresses};
+use crate::plan::{Applied, Full, Step, apply, plan, stray_addresses};
 use crate::site::Site;
 
 /// First and longest wait before a failed change is tried again.
@@ -47,6 +47,8 @@ pub enum Event {
 pub struct Outcome {
     /// Map operations that were applied.
     pub applied: usize,
+    /// UDP flow entries that were removed, since their endpoint is gone.
+    pub purged: usize,
     /// Ports that do not fit and stay as they are.
     pub full: Vec<Full>,
     /// Ports whose consistent table does not fit: endpoints are chosen at random.
@@ -157,7 +159,7 @@ impl<M: Maps> Sync<M> {
                 installed.hold_as(&self.installed);
                 self.installed = installed;
             }
-            Err(error) => return self.failed(0, error),
+            Err(error) => return self.failed(error),
         }
         let ports = self.desired.keys().chain(self.installed.keys()).cloned().collect();
         self.settle(&ports, true, now_ms)
@@ -167,21 +169,23 @@ impl<M: Maps> Sync<M> {
     fn settle(&mut self, ports: &BTreeSet<PortKey>, repair: bool, now_ms: u64) -> Outcome {
         let mut plan = plan(&self.desired, &mut self.installed, ports, now_ms);
         let gone_udp = self.gone_udp(&plan.steps);
-        let mut result = self.configure().and_then(|before| {
-            apply(&plan.steps, &mut self.maps, &mut self.installed, now_ms).map(|steps| before + steps)
-        });
-        if repair && let Ok(applied) = result {
+        let mut done = Applied::default();
+        let mut result = self
+            .configure(&mut done)
+            .and_then(|()| apply(&plan.steps, &mut self.maps, &mut self.installed, now_ms, &mut done));
+        if repair && result.is_ok() {
             let mut repairs = self.installed.repairs();
             repairs.extend(stray_addresses(&self.desired, &self.installed));
-            result = apply(&repairs, &mut self.maps, &mut self.installed, now_ms).map(|more| applied + more);
+            result = apply(&repairs, &mut self.maps, &mut self.installed, now_ms, &mut done);
         }
         let mut outcome = match result {
-            Ok(applied) => {
+            Ok(()) => {
                 self.failures = 0;
-                Outcome { applied, gone_udp, ..Outcome::default() }
+                Outcome { gone_udp, ..Outcome::default() }
             }
-            Err(error) => self.failed(0, error),
+            Err(error) => self.failed(error),
         };
+        (outcome.applied, outcome.purged) = (done.steps, done.purged);
         self.full = !plan.full.is_empty() || !plan.without_table.is_empty();
         if self.full {
             // Space that is held becomes free; what never fits is tried again at the slowest pace.
@@ -196,15 +200,15 @@ impl<M: Maps> Sync<M> {
         outcome
     }
 
-    /// Tells the programs about the node. Returns the number of writes.
-    fn configure(&mut self) -> Result<usize, Error> {
-        let Some(snapshot) = &self.snapshot else { return Ok(0) };
+    /// Tells the programs about the node.
+    fn configure(&mut self, done: &mut Applied) -> Result<(), Error> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
         let wanted = self.site.config(snapshot);
-        if self.maps.config()? == wanted {
-            return Ok(0);
+        if self.maps.config()? != wanted {
+            self.maps.put_config(&wanted)?;
+            done.steps += 1;
         }
-        self.maps.put_config(&wanted)?;
-        Ok(1)
+        Ok(())
     }
 
     /// UDP endpoints that the steps take away from the last service port that has them.
@@ -224,10 +228,10 @@ impl<M: Maps> Sync<M> {
         gone
     }
 
-    fn failed(&mut self, applied: usize, error: Error) -> Outcome {
+    fn failed(&mut self, error: Error) -> Outcome {
         let wait = RETRY.0.saturating_mul(1 << self.failures.min(16)).min(RETRY.1);
         self.failures += 1;
-        Outcome { applied, error: Some(error), retry_in: Some(wait), ..Outcome::default() }
+        Outcome { error: Some(error), retry_in: Some(wait), ..Outcome::default() }
     }
 }
 

@@ -20,7 +20,7 @@ use seaway_cluster::Update;
 use seaway_cluster::source::Wants;
 use seaway_dataplane::attach;
 use seaway_dataplane::links::{self, Links};
-use seaway_dataplane::pins::Pins;
+use seaway_dataplane::pins::{self, Pins};
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::sync::Event;
 use seaway_dataplane::{netns, reserve};
@@ -252,8 +252,8 @@ fn take_facts(source: &mut watch::Receiver<Update>, agent: &mut dataplane::Agent
 
 /// Removes what an earlier agent left. Without anything there it is done already.
 fn clean_up(places: &Places) -> Result<()> {
-    if !places.pin_dir.exists() {
-        tracing::info!(folder = %places.pin_dir.display(), "nothing to remove");
+    if !pins::exist(&places.pin_dir) {
+        tracing::info!(folder = %places.pin_dir.display(), "nothing to remove: no agent has pins there");
         return Ok(());
     }
     Pins::take(&places.pin_dir)?.remove()?;

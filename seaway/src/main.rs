@@ -85,7 +85,7 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", sentence(&error));
     if error.chain().any(|cause| cause.is::<probe::Error>()) {
         ExitCode::from(KERNEL_LACKS)
     } else if error.is::<Usage>() {
@@ -95,9 +95,25 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
+/// The error with its causes, without those that the text has already.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => text,
+        _ => format!("{text}: {cause}"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error =
+            anyhow::anyhow!("no such file").context("cannot read a: no such file").context("kubeconfig b");
+        assert_eq!(sentence(&error), "kubeconfig b: cannot read a: no such file");
+    }
 
     #[test]
     fn arguments_do_not_contradict_each_other() {

@@ -9,6 +9,7 @@ pub mod balancer;
 pub mod bulk;
 pub mod call;
 pub mod damage;
+pub mod data;
 pub mod facts;
 pub mod fixtures;
 pub mod frame;

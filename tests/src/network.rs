@@ -34,6 +34,8 @@ pub const ECHO_TCP: u16 = 80;
 pub const BOTH: u16 = 53;
 /// HTTP.
 pub const HTTP: u16 = 81;
+/// Where an agent tells its metrics.
+pub const METRICS: u16 = 10249;
 
 /// Which hook translates: that of a socket's cgroup, or XDP on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +133,16 @@ impl Network {
         let text = from.run(ask).expect("the namespace").ok()?;
         let (head, body) = text.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// The value of a metric of the node's agent, by its name and labels; none before it is told.
+    ///
+    /// # Panics
+    /// When the node's namespace cannot be entered.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = self.get(METRICS, "/metrics")?;
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        lines.next()?.parse().ok()
     }
 
     /// A process that asks questions by way of `path`.

@@ -11,6 +11,9 @@ use std::{
     time::Duration,
 };
 
+use aya::maps::{Array, Map, MapData};
+use seaway_common::{ABI_VERSION, MapName};
+use seaway_dataplane::pins;
 use seaway_harness::{privileged, seaway_binary, wait_for};
 use seaway_lab::{
     Topology,
@@ -59,6 +62,48 @@ fn cleanup_leaves_no_pin_and_no_program() {
     // Twice is no error.
     let again = seaway(&["agent", "--cleanup", "--pin-dir", pins.to_str().unwrap()]).output().unwrap();
     assert!(again.status.success(), "{again:?}");
+}
+
+/// A folder that is none of the agent's keeps what is in it, whatever the agent is told.
+#[test]
+fn cleanup_and_a_refused_start_leave_the_files_of_others() {
+    privileged!();
+    let place = tempfile::tempdir().unwrap();
+    for folder in ["maps", "links"] {
+        fs::create_dir(place.path().join(folder)).unwrap();
+        fs::write(place.path().join(folder).join("precious"), "text").unwrap();
+    }
+    let pin_dir = ["--pin-dir", place.path().to_str().unwrap()];
+    let cleaned = seaway(&["agent", "--cleanup"]).args(pin_dir).output().unwrap();
+    let said = String::from_utf8(cleaned.stderr).unwrap();
+    assert!(cleaned.status.success() && said.contains("no agent has pins there"), "{said}");
+    let network = Network::new(&[]);
+    let mut command = seaway(&["agent", "--interface", Topology::CLIENT_INTERFACE, "--manifests", "."]);
+    command.args(pin_dir).arg("--run-dir").arg(place.path()).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut process = network.topology.node.namespace().spawn(command).unwrap();
+    let mut said = String::new();
+    process.stderr().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!process.wait(PATIENCE).unwrap().success());
+    assert!(said.contains("is no folder within a BPF file system") && said.contains("--pin-dir"), "{said}");
+    for folder in ["maps", "links"] {
+        assert_eq!(fs::read_to_string(place.path().join(folder).join("precious")).unwrap(), "text");
+    }
+}
+
+/// What another program pinned beside the agent's folders stays, and the pin folder with it.
+#[test]
+fn cleanup_leaves_what_another_program_put_into_the_pin_folder() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let agent = network.start();
+    let other = network.setup.pin_dir().join("other");
+    fs::create_dir(&other).unwrap();
+    assert!(agent.terminate().success());
+    let pins = network.setup.pin_dir().to_str().unwrap();
+    let cleaned = seaway(&["agent", "--cleanup", "--pin-dir", pins]).output().unwrap();
+    assert!(cleaned.status.success(), "{cleaned:?}");
+    let left: Vec<_> = fs::read_dir(pins).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [other]);
 }
 
 #[test]
@@ -117,6 +162,36 @@ fn second_agent_on_the_same_pins_is_refused() {
     assert!(agent.status().ready);
 }
 
+/// What an agent of another version left is not guessed at: it stays at work as it is.
+#[test]
+fn maps_of_another_layout_are_refused_and_stay_at_work() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let mut prober = network.prober(network::Path::Socket);
+    let to = question(Transport::Tcp, vip(0, ECHO_TCP));
+    assert!(network.start().terminate().success());
+    let pins = network.setup.pin_dir();
+    let meta = MapData::from_pin(pins::maps(pins).join(MapName::Meta.as_str())).unwrap();
+    let mut meta = Array::<_, [u32; 2]>::try_from(Map::Array(meta)).unwrap();
+    meta.set(0, [ABI_VERSION + 1, 0], 0).unwrap();
+    let run_dir = network.setup.run_dir();
+    let mut command = seaway(&["agent", "--interface", Topology::CLIENT_INTERFACE, "--pin-dir"]);
+    command
+        .arg(pins)
+        .arg("--manifests")
+        .arg(run_dir.with_file_name("manifests"))
+        .arg("--run-dir")
+        .arg(run_dir);
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut process = network.topology.node.namespace().spawn(command).unwrap();
+    let mut said = String::new();
+    process.stderr().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!process.wait(PATIENCE).unwrap().success());
+    let found = format!("layout version {}, this build needs {ABI_VERSION}", ABI_VERSION + 1);
+    assert!(said.contains(&found) && said.contains("--cleanup"), "{said}");
+    assert_eq!(ask(&mut prober, &to).0, pods()[0]);
+}
+
 #[test]
 fn agent_without_root_says_so_and_exits_with_3() {
     let folder = tempfile::tempdir().unwrap();
@@ -135,6 +210,7 @@ fn wrong_values_of_flags_are_wrong_usage() {
         (["--algorithm-outside", "fastest"], "known are random, maglev"),
         (["--snat-ports", "9-1"], "the first port is 0 or larger than the last"),
         (["--cluster-cidr", "10.0.0.0/40"], "10.0.0.0/40"),
+        (["--healthz-bind-address", "10256"], "such as 0.0.0.0:10256"),
     ];
     for (flag, wanted) in cases {
         let output = seaway(&["agent", "--manifests", ".", "--interface", "lo"]).args(flag).output().unwrap();
@@ -164,27 +240,64 @@ fn seaway(arguments: &[&str]) -> Command {
     command
 }
 
+/// Whether a program ends well on the node.
+fn runs(network: &Network, program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(mut process) = network.topology.node.namespace().spawn(command) else { return false };
+    process.wait(PATIENCE).unwrap().success()
+}
+
+/// An agent on this node has a warning for each of these, and no other.
+fn check_leftovers(network: &Network, expected: &[&str]) {
+    let mut agent = network.start();
+    let status = agent.wait("warnings", |status| status.warnings.len() >= expected.len());
+    for part in expected {
+        let told = |warning: &&String| warning.contains("kube-proxy is still here") && warning.contains(part);
+        assert_eq!(status.warnings.iter().filter(told).count(), 1, "{part}: {status:?}");
+    }
+    assert_eq!(status.warnings.len(), expected.len(), "{status:?}");
+}
+
 #[test]
 fn rules_of_kube_proxy_are_named() {
     privileged!();
     let network = Network::new(&[0]);
-    let nft = |rules: &'static str| {
-        let mut command = Command::new("nft");
-        command.arg(rules).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let Ok(mut process) = network.topology.node.namespace().spawn(command) else { return false };
-        process.wait(PATIENCE).unwrap().success()
-    };
     let rules = "add table ip kube-proxy; add chain ip kube-proxy services; add table ip6 nat; \
                  add chain ip6 nat KUBE-SERVICES; add table ip other; add chain ip other services";
-    if !nft(rules) {
+    if !runs(&network, "nft", &[rules]) {
         seaway_harness::skip("rules_of_kube_proxy_are_named", "needs nft");
         return;
     }
-    let mut agent = network.start();
-    let status = agent.wait("warnings", |status| status.warnings.len() == 2);
-    let told = |part: &str| status.warnings.iter().any(|warning| warning.contains(part));
-    assert!(
-        told("table ip kube-proxy (nftables)") && told("chain KUBE-SERVICES of table ip6 nat"),
-        "{status:?}"
+    check_leftovers(
+        &network,
+        &["table ip kube-proxy (nftables)", "chain KUBE-SERVICES of table ip6 nat (iptables)"],
+    );
+}
+
+#[test]
+fn rules_of_kube_proxy_in_legacy_iptables_are_named() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let chain = |program: &str, table: &str, name: &str| {
+        runs(&network, program, &["-t", table, "-N", name]) && {
+            // Something in front of it and behind it, as there always is.
+            let to = ["-t", table, "-A", "OUTPUT", "-p", "tcp", "--dport", "80", "-j", name];
+            runs(&network, program, &to)
+        }
+    };
+    let made = chain("iptables-legacy", "nat", "KUBE-SERVICES")
+        && chain("ip6tables-legacy", "filter", "KUBE-SERVICES")
+        && chain("iptables-legacy", "filter", "KUBE-SERVICES-TOO");
+    if !made {
+        seaway_harness::skip("rules_of_kube_proxy_in_legacy_iptables_are_named", "needs iptables-legacy");
+        return;
+    }
+    check_leftovers(
+        &network,
+        &[
+            "chain KUBE-SERVICES of table ip nat (legacy iptables)",
+            "chain KUBE-SERVICES of table ip6 filter (legacy iptables)",
+        ],
     );
 }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod api_source {
+    pub(crate) mod either;
     pub(crate) mod setting;
 }
 
@@ -11,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use api_source::either::Either;
 use api_source::setting::{Facts, Setting, quick};
 use seaway_cluster::Kind;
 use seaway_cluster::api_server::Options;
@@ -31,18 +33,48 @@ fn ways() -> [(Options, ApiBehaviour); 3] {
     ]
 }
 
-#[tokio::test]
+async fn check_lists(server: &Either, options: Options) {
+    server.put_all((0..10).map(service));
+    server.put_all((0..10).map(|number| slice(number, 2)));
+    let mut facts = server.follow(options).await;
+    facts.until(10, 20).await;
+    server.put_all([slice(3, 5)]);
+    server.delete("Service", "n/svc-00009");
+    facts.until(9, 23).await;
+    assert_eq!(facts.warnings(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_are_followed_by_changes_however_they_were_sent() {
     for (options, behaviour) in ways() {
-        let setting = Setting::new(behaviour);
-        setting.server.put_all((0..10).map(service));
-        setting.server.put_all((0..10).map(|number| slice(number, 2)));
-        let mut facts = setting.follow(options).await;
-        facts.until(10, 20).await;
-        setting.server.put(slice(3, 5));
-        setting.server.delete("Service", "n/svc-00009");
-        facts.until(9, 23).await;
-        assert_eq!(facts.warnings(), "");
+        check_lists(&Either::stub(behaviour), options).await;
+    }
+    let Some(real) = Either::real() else { return };
+    for streaming in [true, false] {
+        check_lists(&real, Options { streaming, page: 3, ..quick() }).await;
+    }
+}
+
+async fn check_restart(server: &mut Either) {
+    server.put_all((0..5).map(service));
+    let mut facts = server.follow(quick()).await;
+    facts.until(5, 0).await;
+    let before = facts.snapshot();
+    server.set_down(true);
+    facts.until_warning_count(KINDS.len()).await;
+    assert!(std::sync::Arc::ptr_eq(&before, &facts.snapshot()));
+    server.set_down(false);
+    server.delete("Service", "n/svc-00001");
+    server.put_all([service(5), service(6)]);
+    facts.until(6, 0).await;
+    facts.until_warnings("").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_restarted_is_followed_on() {
+    check_restart(&mut Either::stub(ApiBehaviour::default())).await;
+    if let Some(mut real) = Either::real() {
+        check_restart(&mut real).await;
     }
 }
 
@@ -58,22 +90,30 @@ async fn nothing_is_told_before_every_kind_was_listed() {
     facts.until(1, 0).await;
 }
 
-#[tokio::test]
-async fn only_what_a_proxy_serves_is_sent() {
-    let setting = Setting::new(ApiBehaviour::default());
+async fn check_selection(server: &Either) {
     let mut headless = service(1);
     headless["spec"]["clusterIP"] = "None".into();
+    headless["spec"]["clusterIPs"] = json!(["None"]);
     let mut foreign = service(2);
     foreign["metadata"]["labels"] = json!({"service.kubernetes.io/service-proxy-name": ""});
     let mut headless_slice = slice(1, 4);
     headless_slice["metadata"]["labels"]["service.kubernetes.io/headless"] = "".into();
-    setting.server.put_all([service(0), headless, foreign, slice(0, 1), headless_slice]);
-    setting.server.put_all([node("node-1", "a"), node("node-2", "b")]);
-    let mut facts = setting.follow(quick()).await;
+    server.put_all([service(0), headless, foreign, slice(0, 1), headless_slice]);
+    server.put_all([node("node-1", "a"), node("node-2", "b")]);
+    let mut facts = server.follow(quick()).await;
     facts.until(1, 1).await;
     let snapshot = facts.snapshot();
     assert!(snapshot.nodes.keys().map(AsRef::as_ref).eq(["node-1"]));
-    assert!(snapshot.services.keys().map(|key| key.name.to_string()).eq([name(0)]));
+    let own = snapshot.services.keys().filter(|key| &*key.namespace == "n");
+    assert!(own.map(|key| key.name.to_string()).eq([name(0)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_a_proxy_serves_is_sent() {
+    check_selection(&Either::stub(ApiBehaviour::default())).await;
+    if let Some(real) = Either::real() {
+        check_selection(&real).await;
+    }
 }
 
 #[tokio::test]

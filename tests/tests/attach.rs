@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, path::PathBuf, process, time::Duration};
 use aya::programs::loaded_programs;
 use seaway_dataplane::{
     attach::{self, Attached, Mode},
+    feeder,
     pins::Pins,
     probe::Probe,
     programs::{Programs, SOCKET_HOOKS, SocketHook, TC},
@@ -116,4 +117,19 @@ fn interface_that_is_no_longer_asked_for_is_left() {
     wait_for("programs of the interface to be gone", PATIENCE, || loaded(&all).len() == SOCKET_HOOKS.len());
     place.remove();
     wait_for("the socket hooks to be gone", PATIENCE, || loaded(&all).is_empty());
+}
+
+/// What benchmarks attach with has no pins: it goes with the programs.
+#[test]
+fn programs_that_nothing_pins_work_until_they_are_dropped() {
+    privileged!();
+    let place = Place::new("feeder");
+    for early in [false, true] {
+        let mut programs = Programs::load(&Probe::run().unwrap(), &MemoryMaps::CAPACITIES, None).unwrap();
+        let all = ids(&mut programs);
+        place.node.run(|| feeder::attach(&mut programs, LINK, early)).unwrap().unwrap();
+        assert_eq!(loaded(&all), all);
+        place.node.run(|| drop(programs)).unwrap();
+        wait_for("the programs to be gone", PATIENCE, || loaded(&all).is_empty());
+    }
 }

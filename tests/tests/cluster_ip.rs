@@ -122,6 +122,9 @@ fn udp_flow_through_xdp_moves_when_its_endpoint_leaves() {
     for _ in 0..10 {
         assert_eq!(ask(&mut prober, &hasty), (second.clone(), to));
     }
+    // The flow had two entries, one for each way.
+    let told = "kubeproxy_conntrack_reconciler_deleted_entries_total";
+    wait_for("the count of entries that went", PATIENCE, || network.metric(told) == Some(2.0));
 }
 
 #[test]

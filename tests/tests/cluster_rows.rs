@@ -2,18 +2,55 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use seaway_harness::{Agent, ApiFault, ApiServer, privileged, wait_for};
+use seaway_common::{ServiceKey, ServiceValue};
+use seaway_dataplane::Maps;
+use seaway_dataplane::kernel_maps::KernelMaps;
+use seaway_dataplane::pins;
+use seaway_harness::{Agent, ApiFault, ApiServer, Contents, privileged, wait_for};
+use seaway_lab::AgentStatus;
 use seaway_lab::load::{Load, Plan};
 use seaway_lab::probe::{Outcome, Probe, Transport};
 use seaway_tests::api_objects::node;
-use seaway_tests::network::{ECHO_TCP, HTTP, Network, Path, ask, http_of, pods, question, vip};
+use seaway_tests::network::{ECHO_TCP, HTTP, METRICS, Network, Path, ask, http_of, pods, question, vip};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const HEALTH: u16 = 10256;
-const METRICS: u16 = 10249;
+const OUTAGE: Duration = Duration::from_secs(30);
+/// What an agent without a DNS server follows.
+const KINDS: [&str; 5] = ["Service", "EndpointSlice", "Node", "Pod", "ServiceCIDR"];
+/// What an agent tells: kube-proxy's names, and its own.
+const NAMES: [&str; 25] = [
+    "kubeproxy_sync_proxy_rules_duration_seconds",
+    "kubeproxy_sync_full_proxy_rules_duration_seconds",
+    "kubeproxy_sync_partial_proxy_rules_duration_seconds",
+    "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+    "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+    "kubeproxy_network_programming_duration_seconds",
+    "kubeproxy_sync_proxy_rules_endpoint_changes_pending",
+    "kubeproxy_sync_proxy_rules_endpoint_changes_total",
+    "kubeproxy_sync_proxy_rules_service_changes_pending",
+    "kubeproxy_sync_proxy_rules_service_changes_total",
+    "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
+    "kubeproxy_proxy_healthz_total",
+    "kubeproxy_proxy_livez_total",
+    "kubeproxy_conntrack_reconciler_sync_duration_seconds",
+    "kubeproxy_conntrack_reconciler_deleted_entries_total",
+    "seaway_backend_packets_total",
+    "seaway_ct_entries",
+    "seaway_drops_total",
+    "seaway_facts_age_seconds",
+    "seaway_maglev_rebuild_seconds",
+    "seaway_map_bytes",
+    "seaway_nat_alloc_retries",
+    "seaway_propagation_seconds",
+    "seaway_warnings",
+    "seaway_watches_lost_total",
+];
 /// Requests that have to be answered in each phase before the next begins.
 const REQUESTS: u64 = 200;
 /// Connections that stay open over everything that happens to the agent.
@@ -136,6 +173,52 @@ fn row_26_an_outage_of_the_api_server_changes_nothing_for_traffic() {
     assert_eq!(ask(&mut prober, &question(Transport::Tcp, vip(0, ECHO_TCP))).0, pods()[2]);
 }
 
+/// The maps of an agent: what they lead to, and the ids in them.
+fn kernel_state(network: &Network) -> (Contents, Vec<(ServiceKey, ServiceValue)>) {
+    let maps = KernelMaps::open(&pins::maps(network.setup.pin_dir())).unwrap();
+    (Contents::read(&maps).unwrap(), maps.frontends().unwrap())
+}
+
+/// Half a minute: by its end, attempts are as far apart as they ever get.
+#[test]
+fn row_26_half_a_minute_without_the_api_server_is_told_once_and_changes_nothing() {
+    privileged!();
+    let (network, server) = network(&[0, 1, 2]);
+    let mut agent = network.start();
+    let mut loads = start_loads(&network, 2);
+    wait_for_requests(&mut loads, 0);
+    let before = kernel_state(&network);
+    server.set_down(true);
+    let begun = Instant::now();
+    loads.iter_mut().for_each(|load| load.mark().unwrap());
+    server.put(slice(&usual(), &[2]));
+    let told =
+        |status: &AgentStatus| status.warnings.iter().filter(|told| told.contains("cannot follow")).count();
+    agent.wait("a warning a kind", |status| told(status) == KINDS.len());
+    while begun.elapsed() < OUTAGE {
+        let status = agent.status();
+        assert!(status.ready && told(&status) == KINDS.len(), "{status:?}");
+        assert_eq!(kernel_state(&network), before, "after {:?}", begun.elapsed());
+        thread::sleep(Duration::from_secs(1));
+    }
+    for kind in KINDS {
+        let age = network.metric(&format!("seaway_facts_age_seconds{{kind=\"{kind}\"}}"));
+        assert!(age.is_some_and(|age| age >= OUTAGE.as_secs_f64() - 1.0), "{kind}: {age:?}");
+        let lines =
+            agent.log().lines().filter(|line| line.contains(&format!("cannot follow {kind} "))).count();
+        assert_eq!(lines, 1, "{kind}:\n{}", agent.log());
+    }
+    assert!(!agent.log().contains("ERROR"), "{}", agent.log());
+    wait_for_requests(&mut loads, 1);
+    loads.iter_mut().for_each(|load| load.mark().unwrap());
+    server.set_down(false);
+    finish(loads);
+    // What changed meanwhile comes with the end of the outage, and the warnings go.
+    agent.wait("no warning", |status| status.warnings.is_empty());
+    check_answer(&network, &mut agent, &usual(), 2);
+    assert!(kernel_state(&network) != before);
+}
+
 /// A connect to this address by the agent's node is answered by this pod.
 fn check_answer(network: &Network, agent: &mut Agent, address: &str, pod: usize) {
     let mut prober = network.prober(Path::Socket);
@@ -204,8 +287,9 @@ fn row_35_health_and_metrics_are_told_as_kube_proxy_does() {
     server.set_down(true);
     let mut agent = network.setup.start_unready(network.topology.node.namespace());
     let status = |path: &str| network.get(HEALTH, path).map(|(status, _)| status);
-    // Alive, but not ready before the first sync.
+    // Alive, but not ready before the first sync, as its status says too.
     wait_for("the server", PATIENCE, || status("/livez") == Some(200));
+    agent.wait("a status", |status| !status.ready);
     assert_eq!(status("/healthz"), Some(503));
     server.set_down(false);
     agent.wait("readiness", |status| status.ready);
@@ -223,6 +307,8 @@ fn row_35_health_and_metrics_are_told_as_kube_proxy_does() {
     assert_eq!(status("/livez"), Some(200));
     server.put(slice(&usual(), &[1]));
     check_answer(&network, &mut agent, &usual(), 1);
+    // A flow through the programs, of two entries.
+    ask(&mut network.prober(Path::Xdp), &question(Transport::Tcp, vip(0, ECHO_TCP)));
     let (code, text) = network.get(METRICS, "/metrics").unwrap();
     assert_eq!(code, 200);
     for line in [
@@ -230,7 +316,8 @@ fn row_35_health_and_metrics_are_told_as_kube_proxy_does() {
         "kubeproxy_sync_proxy_rules_service_changes_total 1",
         "kubeproxy_sync_proxy_rules_endpoint_changes_pending 0",
         "seaway_drops_total{reason=\"truncated\"} 0",
-        "seaway_ct_entries{map=\"FLOWS_V4\"} 0",
+        "seaway_ct_entries{map=\"FLOWS_V4\"} 2",
+        "seaway_nat_alloc_retries{retries=\"0\"} 1",
         "seaway_maglev_rebuild_seconds_count 0",
         "kubeproxy_conntrack_reconciler_deleted_entries_total 0",
     ] {
@@ -242,5 +329,29 @@ fn row_35_health_and_metrics_are_told_as_kube_proxy_does() {
     let healthy =
         text.lines().find_map(|line| line.strip_prefix("kubeproxy_proxy_healthz_total{code=\"200\"} "));
     assert!(healthy.and_then(|count| count.parse().ok()).is_some_and(|count: u32| count >= 1), "{text}");
-    assert!(text.contains("kubeproxy_sync_partial_proxy_rules_duration_seconds_count"), "{text}");
+    for name in NAMES {
+        assert!(tells(&text, name), "no {name} in\n{text}");
+    }
+    check_monitoring(&text);
+}
+
+/// Whether a text of metrics has a sample of this name.
+fn tells(text: &str, name: &str) -> bool {
+    let mut rest = text.lines().filter_map(|line| line.strip_prefix(name));
+    rest.any(|rest| rest.starts_with(['{', ' ']) || rest.starts_with("_bucket{"))
+}
+
+/// Dashboard and alerts ask for what an agent tells, and for nothing else.
+fn check_monitoring(text: &str) {
+    let mut named = 0;
+    for file in ["alerts.yaml", "dashboard.json"] {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/monitoring");
+        let asks = fs::read_to_string(std::path::Path::new(path).join(file)).unwrap();
+        let words = asks.split(|next: char| !next.is_ascii_alphanumeric() && next != '_');
+        for name in words.filter(|word| word.starts_with("kubeproxy_") || word.starts_with("seaway_")) {
+            assert!(tells(text, name), "{file} asks for {name}, which is not told in\n{text}");
+            named += 1;
+        }
+    }
+    assert!(named >= 10, "{named} names");
 }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::{collections::BTreeMap, env, fs, path::Path};
+use std::{collections::BTreeMap, env, fs};
 
 use aya::programs::ProgramInfo;
 use seaway_dataplane::{
@@ -10,8 +10,9 @@ use seaway_dataplane::{
     programs::{Programs, SOCKET_HOOKS, SocketHook, TC, XDP_LB},
 };
 use seaway_harness::{MemoryMaps, privileged, skip, test_name};
+use seaway_tests::data;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/instruction_budget.txt");
+const FILE: &str = "instruction_budget.txt";
 /// Growth that needs no new budget, in percent. Kernels differ by less.
 const SLACK_PERCENT: u32 = 10;
 
@@ -60,9 +61,9 @@ fn programs_stay_within_their_instruction_budget() {
     }
     if env::var_os("SEAWAY_BLESS").is_some_and(|bless| bless == "1") {
         let lines: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}\n")).collect();
-        fs::write(Path::new(FILE), lines.concat()).unwrap();
+        fs::write(data::path(FILE), lines.concat()).unwrap();
     }
-    let budget = fs::read_to_string(FILE).unwrap();
+    let budget = fs::read_to_string(data::path(FILE)).unwrap();
     let budget: BTreeMap<_, u32> = budget
         .lines()
         .filter_map(|line| line.split_once(' '))

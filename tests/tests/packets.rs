@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use seaway_common::{FLOW_XDP_HOP, FlowKey, FlowValue, Hop, proto};
@@ -11,12 +11,13 @@ use seaway_dataplane::feeder::Fate;
 use seaway_harness::{bless, privileged};
 use seaway_tests::{
     balancer::{Balancer, Kernel},
+    data,
     fixtures::fixtures,
     frame::{Frame, Kind},
     site::{BACKENDS, CLIENT, Site, VIP, Virtual, addr, services},
 };
 
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/packets.txt");
+const GOLDEN: &str = "packets.txt";
 
 /// The table with what came out: bytes only where some changed.
 fn table(balancer: &mut impl Balancer) -> String {
@@ -41,14 +42,14 @@ fn table(balancer: &mut impl Balancer) -> String {
 
 #[test]
 fn packets_come_out_as_written_on_the_host() {
-    bless(Path::new(GOLDEN), &table(&mut Site::new(&services(1))));
+    bless(&data::path(GOLDEN), &table(&mut Site::new(&services(1))));
 }
 
 /// By XDP, and where the way out takes nothing from it, by the program behind it.
 #[test]
 fn packets_come_out_as_written_in_the_kernel() {
     privileged!();
-    let expected = std::fs::read_to_string(GOLDEN).unwrap();
+    let expected = std::fs::read_to_string(data::path(GOLDEN)).unwrap();
     for transmit in [true, false] {
         let mut kernel = Kernel::new(&services(1), transmit);
         assert_eq!(table(&mut kernel), expected, "XDP transmits: {transmit}");

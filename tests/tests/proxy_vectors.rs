@@ -21,6 +21,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use seaway_cluster::{AddressFamily, ServiceName};
+use seaway_tests::data;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -45,8 +46,8 @@ enum Verdict {
 
 #[test]
 fn every_case_passes() {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/data/dataplane");
-    let folder = std::env::var_os("SEAWAY_PROXY_CASES").map_or_else(|| PathBuf::from(own), PathBuf::from);
+    let own = || data::path("dataplane");
+    let folder = std::env::var_os("SEAWAY_PROXY_CASES").map_or_else(own, PathBuf::from);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let paths = entries.map(|entry| entry.expect("an entry of the folder").path());
     let files: BTreeSet<PathBuf> =

@@ -8,16 +8,15 @@
 use std::{env, path::PathBuf};
 
 use seaway_harness::privileged;
-use seaway_tests::reachability::Cases;
+use seaway_tests::{data, reachability::Cases};
 
-const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/reachability");
 /// How often a case has to match.
 const RUNS: usize = 2;
 
 #[test]
 fn services_are_reached_as_with_kube_proxy() {
     privileged!();
-    let folder = env::var_os("SEAWAY_REACH_CASES").map_or_else(|| CASES.into(), PathBuf::from);
+    let folder = env::var_os("SEAWAY_REACH_CASES").map_or_else(|| data::path("reachability"), PathBuf::from);
     let mut cases = Cases::read(&folder);
     if let Ok(groups) = env::var("SEAWAY_REACH_GROUPS") {
         cases = cases.of_groups(&groups);

@@ -3,17 +3,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
-
 use seaway_harness::privileged;
-use seaway_tests::reachability::Cases;
+use seaway_tests::{data, reachability::Cases};
 
-const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/reachability");
-const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/rows");
+const RECORDED: &str = "reachability";
+const OWN: &str = "rows";
 
 #[track_caller]
 fn check(folder: &str, ids: &[&str]) {
-    let cases = Cases::read(Path::new(folder)).with_ids(ids);
+    let cases = Cases::read(&data::path(folder)).with_ids(ids);
     let report = cases.replay(1);
     report.print();
     let failures = report.failures();

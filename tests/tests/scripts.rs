@@ -2,19 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use seaway_dataplane::{probe::Probe, programs::Programs};
 use seaway_harness::{MemoryMaps, Script, bless, privileged};
-
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/scripts");
+use seaway_tests::data;
 
 fn all() -> Vec<(PathBuf, Script)> {
     let mut paths: Vec<_> =
-        fs::read_dir(Path::new(FOLDER)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        fs::read_dir(data::path("scripts")).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty());
     paths.into_iter().map(|path| (path.clone(), Script::read(&path))).collect()

@@ -16,6 +16,7 @@ use crate::counters::Counters;
 use crate::desired::protocol_of;
 use crate::kernel_maps::KernelMaps;
 use crate::maps::Maps;
+use crate::port_tries;
 use crate::usage;
 
 /// Endpoints whose packets are told.
@@ -47,13 +48,28 @@ impl Kernel {
 
     fn flows(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let Ok(maps) = KernelMaps::open(&self.maps) else { return Ok(()) };
-        let Ok(flows) = maps.flows() else { return Ok(()) };
-        let v4 = flows.iter().filter(|(key, _)| key.src.is_v4()).count();
+        let Ok(config) = maps.config() else { return Ok(()) };
+        let (mut v4, mut v6, mut retries) = (0i64, 0i64, [0i64; port_tries::TRIES as usize]);
+        let looked = maps.each_flow(|key, value| {
+            *(if key.src.is_v4() { &mut v4 } else { &mut v6 }) += 1;
+            let tried = port_tries::in_vain(&key, &value, &config);
+            if let Some(count) = tried.and_then(|tried| retries.get_mut(tried as usize)) {
+                *count += 1;
+            }
+        });
+        if looked.is_err() {
+            return Ok(());
+        }
         let help = "Flow entries, two a flow";
         let mut family = encoder.encode_descriptor("seaway_ct_entries", help, None, MetricType::Gauge)?;
-        for (name, count) in [(MapName::FlowsV4, v4), (MapName::FlowsV6, flows.len() - v4)] {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
+        for (name, count) in [(MapName::FlowsV4, v4), (MapName::FlowsV6, v6)] {
             ConstGauge::new(count).encode(family.encode_family(&[("map", name.as_str())])?)?;
+        }
+        let help = "Flows by how many source ports were taken by others before they got theirs";
+        let mut family =
+            encoder.encode_descriptor("seaway_nat_alloc_retries", help, None, MetricType::Gauge)?;
+        for (tried, count) in retries.into_iter().enumerate() {
+            ConstGauge::new(count).encode(family.encode_family(&[("retries", tried.to_string())])?)?;
         }
         Ok(())
     }

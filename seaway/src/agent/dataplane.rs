@@ -80,9 +80,11 @@ impl Agent {
         let metrics = Arc::clone(told.metrics());
         let looked = move |took, forgotten| metrics.reconciled(took, forgotten);
         collector::start(&pins.maps(), probe.ticks_per_s, looked)?;
-        let mut report = Report::new(args, probe, node.to_owned());
+        let mut report = Report::new(args, probe, node.to_owned(), Arc::clone(told.metrics()));
         report.note_site(&site);
         report.look_for_leftovers();
+        // An agent that waits for its first facts is one that `seaway status` tells of.
+        report.tell();
         Ok(Self {
             programs,
             sync: Sync::new(maps, site.clone())?,
@@ -109,7 +111,6 @@ impl Agent {
     /// Takes note of what is wrong with the source.
     pub(super) fn note_source(&mut self, update: &Update) {
         self.report.note_source(&update.warnings);
-        self.told.metrics().warnings(update.warnings.len());
         self.told.metrics().follow(update.freshness.clone());
         self.waiting.add(update.arrivals.take());
         self.told.metrics().pending(&self.waiting);
@@ -178,6 +179,7 @@ impl Agent {
             self.report.note_health_checks(self.health_checks.warnings());
         }
         self.told.metrics().tables(&outcome.tables);
+        self.told.metrics().purged(outcome.purged);
         if audit && self.report.has_leftovers() {
             self.report.look_for_leftovers();
         }

@@ -1,4 +1,5 @@
-//! What the agent tells: each warning once in the log, all of them in the status file.
+//! What the agent tells: each warning once in the log, all of them in the status file, their number as a
+//! metric.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seaway_cluster::Warning;
 use seaway_dataplane::kube_proxy;
+use seaway_dataplane::metrics::Metrics;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::site::Settings;
 use seaway_dataplane::status::Status;
@@ -31,6 +33,7 @@ pub(super) struct Report {
     leftover_texts: BTreeSet<String>,
     told: BTreeSet<String>,
     status: Status,
+    metrics: Arc<Metrics>,
     written: Instant,
     /// The file does not say everything yet.
     stale: bool,
@@ -38,7 +41,7 @@ pub(super) struct Report {
 
 impl Report {
     /// Nothing is in force yet.
-    pub(super) fn new(args: &Args, probe: Probe, node: String) -> Self {
+    pub(super) fn new(args: &Args, probe: Probe, node: String, metrics: Arc<Metrics>) -> Self {
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let status = Status {
             pid: std::process::id(),
@@ -69,6 +72,7 @@ impl Report {
             leftover_texts: BTreeSet::new(),
             told: BTreeSet::new(),
             status,
+            metrics,
             written: Instant::now(),
             stale: false,
         }
@@ -152,6 +156,7 @@ impl Report {
             tracing::warn!("{warning}");
         }
         self.status.warnings = warnings.iter().cloned().collect();
+        self.metrics.warnings(warnings.len());
         self.told = warnings;
         self.stale = true;
         if self.written.elapsed() >= WRITE_EVERY || status_is_new(&self.status) {

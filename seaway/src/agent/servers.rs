@@ -48,10 +48,15 @@ pub(super) struct Args {
 struct Place(Option<SocketAddr>);
 
 impl std::str::FromStr for Place {
-    type Err = std::net::AddrParseError;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|address| Self(Some(address))) }
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let address =
+            text.parse().map_err(|_| "an address and a port are wanted, such as 0.0.0.0:10256".to_owned());
+        address.map(|address| Self(Some(address)))
     }
 }
 

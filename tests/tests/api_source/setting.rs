@@ -1,12 +1,12 @@
 //! A server, a kubeconfig that leads to it, and what a follower has of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use seaway_cluster::api_server::{Options, follow};
 use seaway_cluster::source::Wants;
-use seaway_cluster::{Kind, Snapshot, Update};
+use seaway_cluster::{Kind, ServiceName, Snapshot, Update};
 use seaway_harness::{ApiBehaviour, ApiServer};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 /// Long enough for a loaded machine; a test that reaches it has failed anyway.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Of all objects that belong to one.
+const NAMESPACE: &str = "n";
 
 pub(crate) struct Setting {
     pub(crate) server: ApiServer,
@@ -48,9 +50,7 @@ impl Setting {
     }
 
     pub(crate) async fn follow_for(&self, wants: &Wants, options: Options) -> Facts {
-        let follow = follow(Some(&self.kubeconfig), wants, options);
-        let updates = timeout(PATIENCE, follow).await.expect("the first facts").expect("a kubeconfig");
-        Facts { updates }
+        Facts::follow(&self.kubeconfig, wants, options).await
     }
 
     /// Waits until there were this many requests.
@@ -67,6 +67,13 @@ impl Setting {
 }
 
 impl Facts {
+    /// The first facts from the server that a kubeconfig leads to.
+    pub(crate) async fn follow(kubeconfig: &Path, wants: &Wants, options: Options) -> Self {
+        let follow = follow(Some(kubeconfig), wants, options);
+        let updates = timeout(PATIENCE, follow).await.expect("the first facts").expect("a kubeconfig");
+        Self { updates }
+    }
+
     /// Waits for this many Services and endpoints.
     pub(crate) async fn until(&mut self, services: usize, endpoints: usize) {
         let wait = self.updates.wait_for(|update| counts(update) == (services, endpoints));
@@ -114,7 +121,10 @@ impl Facts {
     }
 }
 
+/// Services and endpoints of the tests' namespace: a real server has a Service of its own in another one.
 fn counts(update: &Update) -> (usize, usize) {
-    let slices = update.snapshot.slices.values().flat_map(|slices| slices.values());
-    (update.snapshot.services.len(), slices.map(|slice| slice.endpoints.len()).sum())
+    let snapshot = &update.snapshot;
+    let own = |name: &&ServiceName| &*name.namespace == NAMESPACE;
+    let slices = snapshot.slices.iter().filter(|(name, _)| own(name)).flat_map(|(_, slices)| slices.values());
+    (snapshot.services.keys().filter(own).count(), slices.map(|slice| slice.endpoints.len()).sum())
 }

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use seaway_tests::data;
+
 use super::Verdict;
 use super::slices::{Outcome, SliceCase};
 
@@ -72,7 +74,7 @@ fn without_nil(case: &SliceCase) -> Option<Outcome> {
 
 #[test]
 fn the_known_weaknesses_are_still_in_the_copies() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/dataplane/endpoints-from-slices.json");
+    let path = data::path("dataplane/endpoints-from-slices.json");
     let text = std::fs::read_to_string(path).expect("the copy");
     for id in WEAKNESSES.iter().flat_map(|weakness| weakness.known) {
         assert!(text.contains(&format!("\"id\":\"{id}\"")), "{id} is listed and is no case");

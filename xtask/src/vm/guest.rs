@@ -61,8 +61,8 @@ pub(super) fn cells(series: Series) -> Vec<Cell> {
     vec![
         cell("load", "instruction_budget --nocapture", 300),
         cell("attach", "attach", 300),
-        cell("packets", "packets", 600),
-        cell("row packets", "row_packets", 900),
+        cell("packets", "packets", 1200),
+        cell("row packets", "row_packets", 1800),
         cell("socket maps", "socket", 300),
         cell("socket release", "socket_release", 300),
         cell("demo", "seaway demo --json --requests 50", 400),
@@ -88,7 +88,7 @@ pub(super) fn init(cells: &[Cell]) -> String {
          ip link set lo up\n\
          echo\n\
          for module in $(cat /modules/order); do insmod $module; done\n\
-         export PATH=/bin HOME=/tmp RUST_BACKTRACE=0 RUST_TEST_THREADS=1 SEAWAY_ANY_KERNEL=1\n\
+         export PATH=/bin HOME=/tmp RUST_BACKTRACE=0 RUST_TEST_THREADS=1 SEAWAY_ANY_KERNEL=1 SEAWAY_TEST_DATA=/data\n\
          cell() {\n\
            name=$1 limit=$2; shift 2\n\
            echo \"@vm begin $name\"\n\

@@ -41,10 +41,10 @@ pub(super) fn write(
         order.push_str(&format!("/modules/{name}.ko\n"));
     }
     archive.add("modules/order", FILE, order.as_bytes());
-    // The tests look for their data where they were built.
-    let data = workspace::root().join("tests/data");
-    for file in files(&data)? {
-        archive.add(&file.strip_prefix("/")?.to_string_lossy(), FILE, &read(&file)?);
+    // `SEAWAY_TEST_DATA` leads the tests there.
+    let tests = workspace::root().join("tests");
+    for file in files(&tests.join("data"))? {
+        archive.add(&file.strip_prefix(&tests)?.to_string_lossy(), FILE, &read(&file)?);
     }
     let path = workspace::root().join("target/vm").join(format!("{}.cpio", kernel.release));
     fs::write(&path, archive.finish()).with_context(|| path.display().to_string())?;

@@ -178,7 +178,7 @@ mod tests {
         @vm begin load\r\ntest a ... verified xdp_lb 238126\r\ntest result: ok\r\n\r\n@vm end load: 0 7\r\n\
         @vm begin attach\r\nthread 'x' (7) panicked at a.rs:1:2:\r\nno veth\r\n\r\n@vm end attach: 101 3\r\n\
         @vm begin packets\r\nskipped: a::b: needs root\r\n@vm end packets: 0 1\r\n\
-        @vm begin row packets\r\nrunning 9 tests\r\n@vm end row packets: 137 900\r\n\
+        @vm begin row packets\r\nrunning 9 tests\r\n@vm end row packets: 137 1800\r\n\
         @vm begin socket maps\r\nKernel panic\r\n";
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
             Outcome::Passed(7),
             failed("exit code 101: thread 'x' (7) panicked at a.rs:1:2: no veth  "),
             Outcome::Skipped("a::b: needs root".to_owned()),
-            failed("no end within 900 s; last: running 9 tests"),
+            failed("no end within 1800 s; last: running 9 tests"),
             failed("the guest ended in it; last it said: Kernel panic"),
             failed("the guest ended before"),
         ];
