@@ -11,6 +11,7 @@
 //! configuration is swapped in behind them, in one step.
 
 mod asking;
+mod descriptors;
 mod http;
 mod https;
 mod listen;
@@ -22,6 +23,7 @@ mod stream;
 mod tcp;
 mod udp;
 
+pub use descriptors::descriptors_max;
 pub use listen::{Error, Listener, local_addresses};
 pub use service::Service;
 

@@ -1,5 +1,6 @@
 //! `seaway dns`: the names of the cluster, configured by a Corefile.
 
+mod descriptors;
 mod query;
 mod reload;
 
@@ -11,11 +12,12 @@ use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, Subcommand};
 use seaway_cluster::Update;
 use seaway_dns::block::Block;
-use seaway_dns::server::{Listener, Server, ServerOptions, Service};
+use seaway_dns::server::{Listener, Server, ServerOptions, Service, descriptors_max};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::{facts, logging};
+pub(crate) use descriptors::raise as raise_descriptors;
 pub(crate) use reload::{Configuration, LOOK_EVERY};
 
 /// So long the first facts are waited for before anything is answered.
@@ -75,6 +77,7 @@ async fn serve(corefile: PathBuf, source: facts::Args, options: ServerOptions) -
     let mut terminated = signal(SignalKind::terminate()).context("cannot handle signals")?;
     let mut configuration = Configuration::read(corefile)?;
     let listeners = Listener::of(configuration.blocks())?;
+    descriptors::raise(descriptors_max(configuration.blocks(), &listeners, options.threads));
     let service = Service::new(configuration.engine());
     let wants = configuration.wants();
     let mut following = Box::pin(async move { source.follow(&wants).await });

@@ -103,7 +103,7 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
         "kubernetes" => block.kubernetes = Some(Arc::new(kubernetes::parse(line, &block.zones)?)),
         "forward" => {
             let options = forward::parse(line, dir)?;
-            let again = |other: &&ForwardOptions| other.zone == options.zone && other.next.is_empty();
+            let again = |other: &&ForwardOptions| other.zone == options.zone && !other.has_next();
             if block.forward.iter().any(|other| again(&other)) {
                 return Err(line.error(format!("zone {} is forwarded already", options.zone)));
             }

@@ -24,7 +24,7 @@ use seaway_cluster::source::Wants;
 use seaway_dataplane::site;
 use seaway_dataplane::stand_in::StandIn;
 use seaway_dns::block::{Place, Scheme};
-use seaway_dns::server::{Listener, Server, ServerOptions, Service};
+use seaway_dns::server::{Listener, Server, ServerOptions, Service, descriptors_max};
 use tokio::net::UdpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -32,7 +32,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::Usage;
-use crate::dns::Configuration;
+use crate::dns::{Configuration, raise_descriptors};
 
 /// The port of the cluster's DNS.
 const PORT: u16 = 53;
@@ -93,6 +93,9 @@ impl NodeDns {
         if !configuration.blocks().iter().any(|block| block.place() == place()) {
             return Err(Usage("--dns-corefile: no server block answers plain DNS on port 53").into());
         }
+        let families = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let listeners = families.map(|address: IpAddr| listener((address, args.port).into()));
+        raise_descriptors(descriptors_max(configuration.blocks(), &listeners, args.threads));
         let service = Service::new(configuration.engine());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let (sender, answering) = watch::channel(BTreeSet::new());
@@ -138,8 +141,7 @@ impl NodeDns {
         if let Some(server) = self.server.take() {
             server.stop();
         }
-        let listeners: Vec<Listener> =
-            wanted.iter().map(|address| Listener { address: *address, place: place() }).collect();
+        let listeners: Vec<Listener> = wanted.iter().copied().map(listener).collect();
         let _entered = runtime.enter();
         let options = ServerOptions { threads: self.args.threads };
         let started = StandIn::open(&self.maps)
@@ -204,6 +206,10 @@ impl Drop for NodeDns {
         // A runtime must not be dropped where others run.
         self.end();
     }
+}
+
+fn listener(address: SocketAddr) -> Listener {
+    Listener { address, place: place() }
 }
 
 fn place() -> Place {

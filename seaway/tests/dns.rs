@@ -1,0 +1,41 @@
+//! `seaway dns` as a command: what it makes of the limits that it is started with.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+/// A server's first lines up to the one that says where it answers, and the limits of its open files.
+fn started_with(hard: u32) -> (String, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let corefile = dir.path().join("Corefile");
+    let text = format!(".:{port} {{\nbind 127.0.0.1\nforward . 192.0.2.1 192.0.2.2\n}}\n");
+    fs::write(&corefile, text).unwrap();
+    let script = format!("ulimit -Sn 64 && ulimit -Hn {hard} && exec \"$0\" dns --corefile \"$1\" --manifests \"$2\"");
+    let mut server = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_seaway")])
+        .args([&corefile, dir.path()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(server.stderr.take().unwrap()).lines() {
+        said = said + &line.unwrap() + "\n";
+        if said.contains("answering") {
+            break;
+        }
+    }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    (said, files.unwrap().split_whitespace().take(2).map(str::to_owned).collect())
+}
+
+#[test]
+fn the_soft_limit_of_open_files_is_raised_and_a_low_hard_one_is_told() {
+    let (said, files) = started_with(200);
+    assert_eq!(files, ["200", "200"], "{said}");
+    assert!(said.contains("may open 200 files") && said.contains("raise its hard limit"), "{said}");
+}
