@@ -84,7 +84,8 @@ pub struct Block {
     pub whoami: bool,
     /// Stands for the text it was read from; `None` where there was none.
     pub digest: Option<u64>,
-    /// The files that were read for it: once one has another content, it is to be read anew.
+    /// The files that were read for it, and folders that it takes files from: once one has another content,
+    /// it is to be read anew.
     pub watched: Vec<PathBuf>,
 }
 

@@ -24,7 +24,7 @@ mod tcp;
 mod udp;
 
 pub use descriptors::descriptors_max;
-pub use listen::{Error, Listener, local_addresses};
+pub use listen::{Error, Listener, addresses_of, local_addresses};
 pub use service::Service;
 
 use std::net::SocketAddr;

@@ -145,6 +145,30 @@ fn codes_of_next_lead_to_the_next_forwarder() {
 }
 
 #[test]
+fn answers_without_records_lead_to_the_next_forwarder_where_that_is_asked_for() {
+    // The code 0 with the bit AD, and no record.
+    let ((first, _first), (second, _second)) = (upstream(0x20), upstream(REFUSED));
+    let plugins = |option: &str| {
+        format!(
+            "forward . {first} {{\nprefer_udp\nnext NXDOMAIN\n{option}\n}}\nforward . {second} {{\nprefer_udp\n}}"
+        )
+    };
+    assert_eq!(codes(&plugins(""), 2), [NOERROR; 2]);
+    assert_eq!(codes(&plugins("next_on_nodata"), 2), [REFUSED; 2]);
+}
+
+#[test]
+fn no_more_upstreams_are_asked_than_max_connect_attempts() {
+    let ((bad, _bad), (good, _good)) = (upstream(SERVFAIL), upstream(NOERROR));
+    let plugins = |most: usize| {
+        let options = "prefer_udp\npolicy sequential\nfailover SERVFAIL";
+        format!("forward . {bad} {good} {{\n{options}\nmax_connect_attempts {most}\n}}")
+    };
+    assert_eq!(codes(&plugins(1), 2), [SERVFAIL; 2]);
+    assert_eq!(codes(&plugins(2), 2), [NOERROR; 2]);
+}
+
+#[test]
 fn names_of_except_are_not_asked_for() {
     let (good, queries) = upstream(NOERROR);
     assert_eq!(

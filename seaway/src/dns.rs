@@ -6,7 +6,6 @@ mod reload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, Subcommand};
@@ -19,9 +18,6 @@ use tokio::sync::watch;
 use crate::{facts, logging};
 pub(crate) use descriptors::raise as raise_descriptors;
 pub(crate) use reload::{Configuration, LOOK_EVERY};
-
-/// So long the first facts are waited for before anything is answered.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `seaway dns`
 #[derive(Clone, Debug, ClapArgs)]
@@ -85,7 +81,7 @@ async fn serve(corefile: PathBuf, source: facts::Args, options: ServerOptions) -
     // answered.
     let early = tokio::select! {
         facts = &mut following => Some(facts?),
-        () = tokio::time::sleep(STARTUP_TIMEOUT) => None,
+        () = tokio::time::sleep(configuration.startup()) => None,
         _ = interrupted.recv() => return Ok(()),
         _ = terminated.recv() => return Ok(()),
     };

@@ -12,7 +12,8 @@ fn started_with(hard: u32) -> (String, Vec<String>) {
     let corefile = dir.path().join("Corefile");
     let text = format!(".:{port} {{\nbind 127.0.0.1\nforward . 192.0.2.1 192.0.2.2\n}}\n");
     fs::write(&corefile, text).unwrap();
-    let script = format!("ulimit -Sn 64 && ulimit -Hn {hard} && exec \"$0\" dns --corefile \"$1\" --manifests \"$2\"");
+    let script =
+        format!("ulimit -Sn 64 && ulimit -Hn {hard} && exec \"$0\" dns --corefile \"$1\" --manifests \"$2\"");
     let mut server = Command::new("sh")
         .args(["-c", &script, env!("CARGO_BIN_EXE_seaway")])
         .args([&corefile, dir.path()])
