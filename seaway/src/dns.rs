@@ -76,7 +76,11 @@ async fn serve(corefile: PathBuf, source: facts::Args, options: ServerOptions) -
     descriptors::raise(descriptors_max(configuration.blocks(), &listeners, options.threads));
     let service = Service::new(configuration.engine());
     let wants = configuration.wants();
-    let mut following = Box::pin(async move { source.follow(&wants).await });
+    let follows = configuration.follows(source.named());
+    let mut following =
+        Box::pin(
+            async move { if follows { source.follow(&wants).await } else { std::future::pending().await } },
+        );
     // Names of a cluster that has not been read in time fail instead of being denied; others are
     // answered.
     let early = tokio::select! {
@@ -196,6 +200,9 @@ fn others(block: &Block) -> Vec<String> {
         zones.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     let mut lines = Vec::new();
+    if block.whoami {
+        lines.push("whoami     who asks is told where from".to_owned());
+    }
     lines.extend(block.external.as_ref().map(|external| format!("outside    {}", names(&external.zones))));
     lines.extend(
         block.autopath.as_ref().map(|autopath| format!("searched   {} for pods", names(&autopath.zones))),

@@ -170,7 +170,9 @@ fn upstream(line: &Line, word: &str, dir: &Path) -> Result<Vec<Target>, Error> {
     }
     let path = dir.join(plain);
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        line.error(format!("{word:?} is no address, and as a file it cannot be read: {error}"))
+        line.error(format!(
+            "{word:?} is no address (names of hosts are not looked up), and as a file it cannot be read: {error}"
+        ))
     })?;
     let servers = text.lines().filter_map(|text| text.trim().strip_prefix("nameserver"));
     let addresses: Vec<Target> =

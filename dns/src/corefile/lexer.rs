@@ -43,13 +43,14 @@ pub(super) fn lines(text: &str) -> Result<Vec<Words>, Error> {
 
 /// The server blocks of lines.
 pub(super) fn blocks(lines: Vec<Words>) -> Result<Vec<RawBlock>, Error> {
+    let lines = joined(lines);
     let end = lines.last().map_or(1, |(number, _)| *number);
     let mut lines = lines.into_iter();
     let top = nested(&mut lines, 0, end)?;
     let mut blocks = Vec::new();
     for (mut head, braces) in top {
         if !braces {
-            return Err(error(head.number, "a server block's names are followed by `{` on the same line"));
+            return Err(error(head.number, "a server block's names are followed by `{`"));
         }
         let mut plugins = std::mem::take(&mut head.body);
         for plugin in &mut plugins {
@@ -88,6 +89,27 @@ impl Line {
     pub(super) fn arguments(&self) -> &[String] {
         &self.words[1..]
     }
+}
+
+/// The brace of a server block may stand on the line after its names.
+fn joined(lines: Vec<Words>) -> Vec<Words> {
+    let mut open = 0_usize;
+    let mut joined: Vec<Words> = Vec::new();
+    for (number, words) in lines {
+        let brace = words == ["{"];
+        match words.last().map(String::as_str) {
+            Some("{") => open += 1,
+            Some("}") => open = open.saturating_sub(1),
+            _ => {}
+        }
+        match joined.last_mut() {
+            Some((_, head)) if brace && open == 1 && head.last().is_some_and(|word| word != "}") => {
+                head.extend(words);
+            }
+            _ => joined.push((number, words)),
+        }
+    }
+    joined
 }
 
 fn nested(

@@ -14,7 +14,7 @@ use seaway_dns::corefile;
 use seaway_dns::engine::Engine;
 use seaway_dns::feed::Feed;
 use seaway_dns::name::{self, Zone};
-use seaway_dns::options::{PodNames, STARTUP_TIMEOUT};
+use seaway_dns::options::PodNames;
 use seaway_dns::server::{Listener, Service, local_addresses};
 
 /// How often the Corefile is looked at.
@@ -29,6 +29,8 @@ pub(crate) struct Configuration {
     named: Vec<Option<u64>>,
     blocks: Vec<Block>,
     feed: Feed,
+    /// Somebody follows the facts.
+    followed: bool,
 }
 
 impl Configuration {
@@ -38,7 +40,7 @@ impl Configuration {
         let blocks = parse(&file, &text)?;
         let feed = Feed::new(&Engine::new(blocks.clone()));
         let named = contents(&blocks);
-        Ok(Self { file, text, named, blocks, feed })
+        Ok(Self { file, text, named, blocks, feed, followed: true })
     }
 
     pub(crate) fn blocks(&self) -> &[Block] {
@@ -66,7 +68,14 @@ impl Configuration {
     /// How long the first facts are waited for before anything is answered.
     pub(crate) fn startup(&self) -> Duration {
         let options = self.blocks.iter().filter_map(|block| block.kubernetes.as_ref());
-        options.map(|options| options.startup).max().unwrap_or(STARTUP_TIMEOUT)
+        options.map(|options| options.startup).max().unwrap_or_default()
+    }
+
+    /// Whether facts are to be followed: a server without names of a cluster needs none, unless a source is
+    /// `named`.
+    pub(crate) fn follows(&mut self, named: bool) -> bool {
+        self.followed = named || knows_cluster(&self.blocks);
+        self.followed
     }
 
     /// How long to go on after being asked to stop.
@@ -130,6 +139,9 @@ impl Configuration {
         if pods(&blocks) && !pods(&self.blocks) {
             bail!("`pods verified` needs facts that are not followed yet, which needs a restart");
         }
+        if knows_cluster(&blocks) && !self.followed {
+            bail!("`kubernetes` needs facts that are not followed yet, which needs a restart");
+        }
         if shares(&blocks) && !shares(&self.blocks) {
             bail!("`multicluster` needs facts that are not followed yet, which needs a restart");
         }
@@ -182,6 +194,11 @@ fn names_in(folder: &Path) -> Vec<u8> {
 
 fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Whether there are names of a cluster.
+fn knows_cluster(blocks: &[Block]) -> bool {
+    blocks.iter().any(|block| block.kubernetes.is_some())
 }
 
 /// Whether there are names of Services that several clusters share.
