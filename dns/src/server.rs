@@ -18,6 +18,7 @@ mod listen;
 mod outbox;
 mod quic;
 mod report;
+mod selfcheck;
 mod service;
 mod stream;
 mod tcp;
@@ -89,6 +90,9 @@ impl Server {
         }
         for (address, page) in service.pages() {
             let listener = listen::tcp(address)?;
+            if let (http::Page::Health, Ok(address)) = (page, listener.local_addr()) {
+                tokio::spawn(selfcheck::run(address, Arc::clone(service), ended.clone()));
+            }
             tokio::spawn(http::serve(listener, page, Arc::clone(service), ended.clone()));
         }
         Ok(server)

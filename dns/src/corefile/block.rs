@@ -50,6 +50,9 @@ pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
             plugin(block, line, dir)?;
             block.watched.extend(names::watched(line, dir));
         }
+        seen.sort_unstable();
+        seen.dedup();
+        block.plugins = seen.into_iter().map(str::to_owned).collect();
         block.digest = Some(raw.digest());
         finish(block, raw)?;
     }

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use hickory_proto::op::Message;
+use std::sync::Arc;
+
 use seaway_dns::engine::{Context, Engine};
+use seaway_dns::metrics::Metrics;
 use seaway_dns::wire::kind;
 use seaway_dns::wire::writer::Transport;
 
@@ -230,6 +233,17 @@ fn searches_are_done_for_pods_and_for_nobody_else() {
     check(search, "www.example.org.svc.cluster.local.", kind::A, "3");
     check_from("10.1.9.2", search, asked, kind::A, "3");
     check_from("10.1.9.3", search, asked, kind::A, "3");
+}
+
+#[test]
+fn searches_that_lead_to_an_answer_are_counted() {
+    let metrics = Arc::new(Metrics::default());
+    let engine = serve("autopath cluster.local @kubernetes\nfile zone example.org").counted(&metrics);
+    for name in ["www.example.org.t.svc.cluster.local.", "gone.example.org.t.svc.cluster.local."] {
+        ask_from("10.1.9.1", &engine, name, kind::A);
+    }
+    let text = metrics.text().unwrap();
+    assert!(text.contains("coredns_autopath_success_total{server=\"dns://:53\"} 1\n"), "{text}");
 }
 
 #[test]
