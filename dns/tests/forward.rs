@@ -306,6 +306,27 @@ fn prefer_udp_asks_over_udp_first_and_again_over_tcp_what_is_cut() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_read_is_a_cut_one() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+            // Its record has less data than it says.
+            let whole = answer(&buffer[..length], NOERROR);
+            if socket.send_to(&whole[..whole.len() - 2], peer).is_err() {
+                return;
+            }
+        }
+    });
+    let service = service(&format!("cache\nforward . {address} {{\nprefer_udp\nread_timeout 1s\n}}"));
+    let query = query("a.example.");
+    let asked = service.answer(&query, 53, "127.0.0.1:1".parse().unwrap());
+    let (answer, _) = runtime().block_on(asked).unwrap();
+    assert_eq!((answer[2] & 0x02, answer[3] & 15, &answer[6..8]), (0x02, NOERROR, &[0, 0][..]));
+}
+
+#[test]
 fn an_answer_to_another_question_is_a_format_error_and_is_not_kept() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
