@@ -53,10 +53,15 @@ pub(super) fn random() -> u32 {
     getrandom::u32().unwrap_or_else(|_| std::process::id())
 }
 
-async fn over_udp(upstream: SocketAddr, query: &[u8]) -> io::Result<Relayed> {
+/// Where to bind to ask an upstream: any address and port of its family.
+pub(super) fn any_port(upstream: SocketAddr) -> SocketAddr {
     let any: IpAddr =
         if upstream.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).await?;
+    (any, 0).into()
+}
+
+async fn over_udp(upstream: SocketAddr, query: &[u8]) -> io::Result<Relayed> {
+    let socket = UdpSocket::bind(any_port(upstream)).await?;
     socket.connect(upstream).await?;
     socket.send(query).await?;
     let mut buffer = vec![0; usize::from(UDP_PAYLOAD).max(4096)];

@@ -279,6 +279,20 @@ fn labels_choose_services() {
 }
 
 #[test]
+fn labels_choose_namespaces() {
+    let namespace = "---\n{apiVersion: v1, kind: Namespace, metadata: {name: t, labels: {team: a}}}\n";
+    let engine = |selector: &str| {
+        let options = format!("namespace_labels {selector}\npods insecure");
+        serve_cluster(&options, &format!("{MANIFESTS}{namespace}"))
+    };
+    for name in ["web.t.svc.cluster.local.", "1-2-3-4.t.pod.cluster.local."] {
+        assert!(ask(&engine("team in (a, b)"), name, kind::A).starts_with("0; "), "{name}");
+        assert_eq!(ask(&engine("team=b"), name, kind::A), "3", "{name}");
+    }
+    assert_eq!(ask(&engine("team=b"), "t.svc.cluster.local.", kind::A), "3");
+}
+
+#[test]
 fn who_asks_is_told() {
     let engine = serve("whoami");
     let peer = Some("10.1.9.1:4000".parse().unwrap());
