@@ -55,6 +55,8 @@ fn a_server_that_knows_no_cluster_needs_none() {
     let hosts = "example:5399\n{\nhosts {\n192.0.2.7 h.example\n}\n}\n";
     let found = said(hosts, &["query", "h.example", "--corefile"]);
     assert!(found.contains("answer     h.example. 3600 IN A 192.0.2.7"), "{found}");
+    let found = said(hosts, &["query", "other.example", "--corefile"]);
+    assert!(found.contains("no plugin of this block answers for the name; `forward` would"), "{found}");
     let cluster = ".:5399 {\nkubernetes cluster.local\n}\n";
     let found = said(cluster, &["query", "a.cluster.local", "--corefile"]);
     assert!(found.contains("give --kubeconfig FILE, or --manifests DIR"), "{found}");

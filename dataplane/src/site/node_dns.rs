@@ -73,15 +73,16 @@ impl NodeDns {
             weight: 1,
         };
         if self.ending {
-            lists.draining.push(target);
+            lists.draining = lists.draining.iter().copied().chain([target]).collect();
             return false;
         }
         if service.internal_local() {
             std::mem::swap(&mut lists.cluster, &mut lists.local);
         }
-        let rest = std::mem::replace(&mut lists.local, vec![target]);
+        let replaced = std::mem::replace(&mut lists.local, [target].into());
         // Sockets that have another endpoint go on with it.
-        lists.draining.extend(rest.into_iter().filter(|target| !lists.cluster.contains(target)));
+        let others = replaced.iter().filter(|target| !lists.cluster.contains(target));
+        lists.draining = lists.draining.iter().chain(others).copied().collect();
         true
     }
 }
@@ -121,7 +122,7 @@ mod tests {
         let v4 = desired.keys().filter(|key| key.family == AddressFamily::Ipv4);
         v4.filter_map(|key| Some((key, desired.port(key)?)))
             .map(|(key, port)| {
-                let stood_in = port.claims.values().any(|flags| flags & SERVICE_STAND_IN != 0);
+                let stood_in = port.claims.iter().any(|(_, flags)| *flags & SERVICE_STAND_IN != 0);
                 let server = if stood_in { format!(" or {}", text(&port.local)) } else { String::new() };
                 format!("{} {}{server}|{}", key.port, text(&port.cluster), text(&port.draining))
             })
