@@ -60,6 +60,8 @@ pub const FLOW_TRANSMIT: u16 = 1 << 3;
 pub const FLOW_XDP_HOP: u16 = 1 << 4;
 /// Packets are encapsulated for the backend, which answers the client itself.
 pub const FLOW_DSR: u16 = 1 << 5;
+/// Datagrams go to a server that stands in: the flow ends when its time is over.
+pub const FLOW_STAND_IN: u16 = 1 << 6;
 
 /// Bits that both entries of a pair share.
 pub const FLOW_SHARED: u16 = FLOW_ESTABLISHED | FLOW_CLOSING;

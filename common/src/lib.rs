@@ -38,8 +38,8 @@ pub use counters::{BackendCounters, ServiceCounters};
 pub use device::{DEVICE_XDP_TRANSMIT, DeviceValue};
 pub use feed::{FEED_BYTES, FeedConfig};
 pub use flow::{
-    FLOW_CLOSING, FLOW_DSR, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_SHARED, FLOW_TRANSMIT, FLOW_XDP_HOP,
-    FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, Rewrite,
+    FLOW_CLOSING, FLOW_DSR, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_SHARED, FLOW_STAND_IN, FLOW_TRANSMIT,
+    FLOW_XDP_HOP, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, Rewrite,
 };
 pub use fragment::{FragmentKey, FragmentValue};
 pub use hash::{hash_client, hash_flow};
@@ -48,7 +48,7 @@ pub use reason::{Action, Reason};
 pub use service::{
     ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, Algorithm, NAME_LEN, NameValue, SERVICE_CROSS, SERVICE_DSR,
     SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK,
-    SERVICE_NEAR, SERVICE_SOMEWHERE, ServiceKey, ServiceValue,
+    SERVICE_NEAR, SERVICE_SOMEWHERE, SERVICE_STAND_IN, ServiceKey, ServiceValue,
 };
 pub use slot::{SLOTS_PER_VALUE, Slice, SlotValue};
 pub use socket::{
@@ -56,7 +56,7 @@ pub use socket::{
 };
 
 /// Version of the map layouts in this crate. Pinned maps of another version are refused.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Transport protocol numbers (IANA), as they stand in keys.
 pub mod proto {

@@ -55,6 +55,9 @@ pub enum MapName {
     Connections,
     /// Hash from interface index to [`crate::DeviceValue`].
     Devices,
+    /// Array of one `u64`: up to when the server of this node's agent stands in for endpoints, in
+    /// nanoseconds of `CLOCK_MONOTONIC`.
+    StandIn,
 }
 
 impl MapName {
@@ -79,6 +82,7 @@ impl MapName {
         Self::Turns,
         Self::Connections,
         Self::Devices,
+        Self::StandIn,
     ];
 
     /// Name in the object file and of the pin.
@@ -103,6 +107,7 @@ impl MapName {
             Self::Turns => "TURNS",
             Self::Connections => "CONNECTIONS",
             Self::Devices => "DEVICES",
+            Self::StandIn => "STAND_IN",
         }
     }
 }
@@ -153,7 +158,7 @@ impl Capacities {
     /// Entries of one map.
     pub const fn of(&self, map: MapName) -> u32 {
         match map {
-            MapName::Meta | MapName::Config => 1,
+            MapName::Meta | MapName::Config | MapName::StandIn => 1,
             MapName::Services | MapName::Addresses => self.frontends,
             MapName::Slots => self.slots.div_ceil(crate::SLOTS_PER_VALUE),
             MapName::Backends | MapName::BackendCounters | MapName::Connections => self.backends,

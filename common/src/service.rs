@@ -42,6 +42,9 @@ pub const SERVICE_SOMEWHERE: u32 = 1 << 7;
 
 /// The endpoints are of the other address family.
 pub const SERVICE_CROSS: u32 = 1 << 16;
+/// The local slice leads to a server of this node's agent, which every client gets as long as
+/// `STAND_IN` says; after that, the cluster slice is everybody's.
+pub const SERVICE_STAND_IN: u32 = 1 << 17;
 
 /// In `ADDRESSES`: a cluster IP, whose other ports are refused.
 pub const ADDRESS_CLUSTER_IP: u32 = 1 << 0;
@@ -126,8 +129,8 @@ impl ServiceValue {
         self.flags & flag != 0
     }
 
-    /// Whether a client chooses from the local slice. Clients inside the cluster that use an
-    /// external frontend choose from the cluster's, as if they had left and come back.
+    /// Whether a client chooses from the local slice, a server that stands in aside. Clients inside the
+    /// cluster that use an external frontend choose from the cluster's, as if they had left and come back.
     #[inline(always)]
     pub const fn uses_local(&self, inside: bool) -> bool {
         if self.has(SERVICE_EXTERNAL) {

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use seaway_cluster::{AddressFamily, JoinedEndpoint, Service, ServicePort, Snapshot};
 use seaway_common::{
-    Algorithm, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_SOMEWHERE, ServiceKey,
-    ServiceValue,
+    Algorithm, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_SOMEWHERE,
+    SERVICE_STAND_IN, ServiceKey, ServiceValue,
 };
 use serde::Serialize;
 
@@ -18,6 +18,12 @@ use crate::preferences::name_of;
 use crate::site::Site;
 
 pub use in_force::{InForce, in_force};
+
+/// Which list is chosen from where this node's own DNS server stands in, and after it fell silent.
+const STOOD_IN: [&str; 2] = [
+    "local: this node's own DNS server stands in for the service's endpoints",
+    "cluster: this node's own DNS server answers no more, so the service's endpoints count",
+];
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -112,26 +118,32 @@ pub fn explain(
     let uses =
         Uses { cluster: service.uses_cluster(port, key.family), local: service.uses_local(port, key.family) };
     let (standings, topology) = policy::standings(place, uses, &endpoints);
-    let local = value.uses_local(inside);
+    let stood_in = value.has(SERVICE_STAND_IN);
+    let local = if stood_in { service.internal_local() } else { value.uses_local(inside) };
     let mut candidates: Vec<Candidate> = endpoints
         .iter()
         .zip(standings)
         .map(|(joined, standing)| candidate(joined, if local { standing.local } else { standing.cluster }))
         .collect();
-    let own = site.node_dns.listener_for(service, port, key.family).filter(|_| !site.node_dns.ending);
+    let own = site.node_dns.listener_for(service, port, key.family).filter(|_| stood_in);
+    let silent = site.node_dns.silent;
     if let Some(address) = own {
-        for candidate in &mut candidates {
+        for candidate in candidates.iter_mut().filter(|_| !silent) {
             (candidate.candidate, candidate.why) = (false, "this node's own DNS server stands in".to_owned());
         }
-        let why = "this node's own DNS server".to_owned();
-        candidates.push(Candidate { address, node: Some(node.to_owned()), candidate: true, why });
+        let why = if silent { "it answers no more" } else { "this node's own DNS server" }.to_owned();
+        candidates.push(Candidate { address, node: Some(node.to_owned()), candidate: !silent, why });
     }
     Ok(Explanation {
         client,
         vip,
         service: key.to_string(),
         protocol: format!("{protocol:?}").to_lowercase(),
-        list: list(value, inside, local).to_owned(),
+        list: match stood_in {
+            true => STOOD_IN[usize::from(silent)],
+            false => list(value, inside, local),
+        }
+        .to_owned(),
         topology: describe(topology).to_owned(),
         algorithm: chooser(value.algorithm(inside), candidates.iter().filter(|it| it.candidate).count()),
         notes: notes(client, &candidates, &desired, key, value),

@@ -39,6 +39,7 @@ pub mod programs;
 pub mod reserve;
 pub mod site;
 pub mod space;
+pub mod stand_in;
 pub mod status;
 pub mod sync;
 pub mod usage;

@@ -82,9 +82,12 @@ pub struct Block {
     pub files: Vec<Arc<ZoneFile>>,
     /// Who asks is told where from.
     pub whoami: bool,
+    /// The names of its plugins.
+    pub plugins: Vec<String>,
     /// Stands for the text it was read from; `None` where there was none.
     pub digest: Option<u64>,
-    /// The files that were read for it: once one has another content, it is to be read anew.
+    /// The files that were read for it, and folders that it takes files from: once one has another content,
+    /// it is to be read anew.
     pub watched: Vec<PathBuf>,
 }
 
@@ -180,6 +183,12 @@ impl Block {
         Place { scheme: self.scheme, port: self.port }
     }
 
+    /// What it is called in metrics: its listener, and its first zone.
+    pub(crate) fn labels(&self) -> (String, String) {
+        let server = format!("{}://:{}", self.scheme.as_str(), self.port);
+        (server, self.zones.first().map(ToString::to_string).unwrap_or_default())
+    }
+
     /// Notes the addresses that the block is reached at: they tell the zone's name servers.
     pub fn reached_at(&mut self, addresses: &[IpAddr]) {
         if let Some(options) = &mut self.kubernetes {
@@ -228,6 +237,7 @@ impl Block {
             external: None,
             files: Vec::new(),
             whoami: false,
+            plugins: Vec::new(),
             digest: None,
             watched: Vec::new(),
         }

@@ -7,6 +7,7 @@ mod block;
 mod cache;
 mod duration;
 mod forward;
+mod import;
 mod kubernetes;
 mod lexer;
 mod log;
@@ -41,10 +42,12 @@ pub struct Error {
 /// # Errors
 /// For the first thing that is wrong.
 pub fn parse(text: &str, dir: &Path) -> Result<Vec<Block>, Error> {
-    let blocks = lexer::blocks(text)?;
+    let import::Whole { lines, watched, .. } = import::expand(text, dir)?;
+    let blocks = lexer::blocks(lines)?;
     let mut parsed: Vec<Block> = Vec::new();
     for block in &blocks {
-        for new in block::parse(block, dir)? {
+        for mut new in block::parse(block, dir)? {
+            new.watched.extend(watched.iter().cloned());
             let taken = parsed.iter().filter(|other| other.place() == new.place());
             let mut twice = taken.flat_map(|other| &other.zones).filter(|zone| new.zones.contains(zone));
             if let Some(zone) = twice.next() {

@@ -164,9 +164,9 @@ impl Engine {
 
     /// The same, counting what it answers.
     pub fn counted(mut self, metrics: &Metrics) -> Self {
+        metrics.upkeep.configured(self.chains.iter().map(|chain| &chain.block));
         for chain in &mut self.chains {
-            let server = format!("{}://:{}", chain.block.scheme.as_str(), chain.block.port);
-            let zone = chain.block.zones.first().map(ToString::to_string).unwrap_or_default();
+            let (server, zone) = chain.block.labels();
             chain.tally = Some(metrics.tally(&server, &zone));
             if let Some(cache) = chain.cache.as_mut().and_then(Arc::get_mut) {
                 cache.count_at(metrics.cache(&server, &zone));

@@ -98,6 +98,10 @@ impl Engine {
                 forward.upstreams().iter().map(|upstream| upstream.target.to_string()).collect();
             origin.meaning = format!("asked for at {}", upstreams.join(", "));
         }
+        if reply.source == Source::Server {
+            let missing = if chain.forward.is_empty() { "; `forward` would ask others" } else { "" };
+            origin.meaning = format!("no plugin of this block answers for the name{missing}");
+        }
         Some(origin)
     }
 }

@@ -101,7 +101,10 @@ impl Forward {
         if self.options.concurrent_max > 0 && running >= self.options.concurrent_max {
             return Err(Failure::Crowded);
         }
-        let order = self.order()?;
+        let mut order = self.order()?;
+        if self.options.attempts_max > 0 {
+            order.truncate(self.options.attempts_max);
+        }
         let stream = self.options.force_tcp || (transport == Transport::Tcp && !self.options.prefer_udp);
         let transport = if stream { Transport::Tcp } else { Transport::Udp };
         let deadline = Instant::now() + DEADLINE;

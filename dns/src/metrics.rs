@@ -5,9 +5,11 @@
 
 mod proxy;
 mod reader;
+mod upkeep;
 
 pub use proxy::ProxyTally;
 pub(crate) use proxy::Way;
+pub use upkeep::Upkeep;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,6 +51,8 @@ pub struct Tally {
     server: String,
     zone: String,
     stripes: Vec<Stripe>,
+    /// Searches of `autopath` that led to an answer.
+    pub(crate) searches: AtomicU64,
 }
 
 /// Counts of some threads, apart from the others' in memory.
@@ -109,6 +113,8 @@ pub struct Metrics {
     pub(crate) broken: Arc<AtomicU64>,
     /// Age of the facts in seconds, and watches that had stopped, by kind.
     followed: Mutex<BTreeMap<Kind, (f64, u64)>>,
+    /// The server itself.
+    pub upkeep: Upkeep,
 }
 
 impl Metrics {
@@ -163,7 +169,7 @@ impl Metrics {
 impl Tally {
     fn new(server: &str, zone: &str) -> Self {
         let stripes = std::iter::repeat_with(Stripe::default).take(STRIPES).collect();
-        Self { server: server.to_owned(), zone: zone.to_owned(), stripes }
+        Self { server: server.to_owned(), zone: zone.to_owned(), stripes, searches: AtomicU64::new(0) }
     }
 
     /// Counts an answered query, handled by the thread of that number.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::compat;
 use crate::name::Zone;
@@ -12,6 +13,9 @@ use crate::selector::Selector;
 pub const TTL_DEFAULT_S: u32 = 5;
 /// The longest time to live that may be set, in seconds.
 pub const TTL_MAX_S: u32 = 3600;
+
+/// How long facts are waited for where nothing else is said.
+pub const STARTUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the records of a cluster are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub struct Options {
     /// The addresses the server is reached at, which tell the zone's name servers. Loopback
     /// addresses do not count.
     pub local_ips: Vec<IpAddr>,
+    /// So long the first facts are waited for before anything is answered.
+    pub startup: Duration,
 }
 
 /// Names such as `10-1-2-3.default.pod.cluster.local`.
@@ -84,6 +90,7 @@ impl Options {
             labels: Selector::default(),
             namespace_labels: Selector::default(),
             local_ips: Vec::new(),
+            startup: STARTUP_TIMEOUT,
         }
     }
 

@@ -11,18 +11,21 @@
 //! configuration is swapped in behind them, in one step.
 
 mod asking;
+mod descriptors;
 mod http;
 mod https;
 mod listen;
 mod outbox;
 mod quic;
 mod report;
+mod selfcheck;
 mod service;
 mod stream;
 mod tcp;
 mod udp;
 
-pub use listen::{Error, Listener, local_addresses};
+pub use descriptors::descriptors_max;
+pub use listen::{Error, Listener, addresses_of, local_addresses};
 pub use service::Service;
 
 use std::net::SocketAddr;
@@ -87,6 +90,9 @@ impl Server {
         }
         for (address, page) in service.pages() {
             let listener = listen::tcp(address)?;
+            if let (http::Page::Health, Ok(address)) = (page, listener.local_addr()) {
+                tokio::spawn(selfcheck::run(address, Arc::clone(service), ended.clone()));
+            }
             tokio::spawn(http::serve(listener, page, Arc::clone(service), ended.clone()));
         }
         Ok(server)

@@ -6,5 +6,6 @@ mod answers {
     mod endpoints;
     mod multicluster;
     mod plugins;
+    mod serial;
     mod zonal;
 }

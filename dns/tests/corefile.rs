@@ -75,10 +75,20 @@ fn errors_name_the_line_and_the_plugin() {
         &format!("line 3: frobnicate: there is no plugin \"frobnicate\" here (there are {plugins})"),
     );
     check(
-        "kubernetes cluster.local {\n endpoint http://a\n}",
-        "line 3: kubernetes: there is no option \"endpoint\" (there are compat, endpoint_pod_names, fallthrough, ignore, \
-         labels, multicluster, namespace_labels, namespaces, noendpoints, pods, terminating_endpoints, ttl and zonal)",
+        "kubernetes cluster.local {\n upstream\n}",
+        "line 3: kubernetes: there is no option \"upstream\" (there are compat, endpoint_pod_names, fallthrough, ignore, \
+         labels, multicluster, namespace_labels, namespaces, noendpoints, pods, startup_timeout, terminating_endpoints, \
+         ttl and zonal)",
     );
+    check(
+        "kubernetes cluster.local {\n endpoint http://a\n}",
+        "line 3: kubernetes: endpoint: the API server is named on the command line (--kubeconfig), else the pod's is asked",
+    );
+    check("bind nowhere0", "line 2: bind: \"nowhere0\" is neither an address nor an interface that has one");
+    check("bind lo {\nexcept lo\n}", "line 2: bind: it leaves no address to listen on");
+    check("reload soon", "line 2: reload: \"soon\" is not a duration such as 5s, 250ms or 1m30s");
+    check("import nothing", "line 2: import: ./nothing is neither a snippet above nor a file");
+    check("forward . {$NOT_SET_ANYWHERE}", "line 2: the environment has no variable \"NOT_SET_ANYWHERE\"");
     check(
         "kubernetes cluster.local {\n ttl 3601\n}",
         "line 3: kubernetes: \"3601\" is not a number from 0 to 3600",
@@ -142,6 +152,71 @@ fn options_of_forward_are_taken_over() {
     assert_eq!(probe, (250, false, "b.example.".to_owned()));
     assert_eq!((options.failover.as_slice(), options.next.as_slice()), (&[2, 5][..], &[3][..]));
     assert_eq!(blocks[0].forward.len(), 2, "`next` leads to another forwarder of the zone");
+}
+
+#[test]
+fn upstreams_are_written_as_coredns_writes_them() {
+    let shown = |word: &str| {
+        let blocks = parse(&format!(".:53 {{\nforward . {word}\n}}\n")).unwrap();
+        format!("{:?}", blocks[0].forward[0].upstreams)
+    };
+    assert_eq!(shown("tls://192.0.2.1"), "[tls://192.0.2.1:853 (192.0.2.1)]");
+    assert_eq!(shown("tls://192.0.2.1%dns.example"), "[tls://192.0.2.1:853 (dns.example)]");
+    assert_eq!(shown("tls://192.0.2.1%dns.example:10853"), "[tls://192.0.2.1:10853 (dns.example)]");
+    assert_eq!(shown("tls://192.0.2.1:10853%dns.example"), "[tls://192.0.2.1:10853 (dns.example)]");
+    assert_eq!(shown("tls://2001:db8::1%dns.example:10853"), "[tls://[2001:db8::1]:10853 (dns.example)]");
+    assert_eq!(shown("https://192.0.2.1%a.example/q"), "[https://192.0.2.1:443/q (a.example)]");
+    assert_eq!(shown("https://192.0.2.1/q%a.example"), "[https://192.0.2.1:443/q (a.example)]");
+    let both = parse(
+        ".:53 {\nforward . 192.0.2.1 {\nforce_tcp\nprefer_udp\nmax_connect_attempts 2\nnext_on_nodata\n}\n}\n",
+    );
+    let options = &both.unwrap()[0].forward[0];
+    assert!(options.force_tcp && options.has_next() && options.attempts_max == 2);
+}
+
+#[test]
+fn snippets_files_and_the_environment_are_put_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    std::fs::create_dir(dir.path().join("more")).unwrap();
+    write("more/b.override", "import shared\n");
+    write("more/a.override", "hosts {\n192.0.2.1 a.example\nfallthrough\n}\n");
+    write("more/README", "frobnicate\n");
+    write("more/stub.server", "b.example:53 {\nwhoami\n}\n");
+    let text = "(shared) {\nforward . 192.0.2.53 {\nprefer_udp\n}\n}\n.:53 {\nimport more/*.override\n\
+                import none/*.override\nhealth localhost:{$PORT_OF_HEALTH}\n}\nimport more/*.server\n";
+    // A variable that every build of this test has, in the place of a port.
+    let text = text.replace("localhost:{$PORT_OF_HEALTH}", "localhost:808{$CARGO_PKG_VERSION_MAJOR}");
+    let blocks = corefile::parse(&text, dir.path()).unwrap();
+    let [root, stub] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
+    assert!(root.forward[0].prefer_udp && root.hosts.as_ref().unwrap().len() == 1 && stub.whoami);
+    assert_eq!(root.health.unwrap().address.port(), 8080);
+    assert!(
+        ["more", "more/a.override", "more/b.override", "none"]
+            .iter()
+            .all(|name| { root.watched.contains(&dir.path().join(name)) })
+    );
+    write("self", "import self\n");
+    let error = corefile::parse(".:53 {\nimport self\n}\n", dir.path()).unwrap_err().to_string();
+    assert_eq!(error, "line 2: what is imported is too much, or imports itself");
+    write("bad", "errors\nlog \"open\n");
+    let error = corefile::parse(".:53 {\nimport bad\n}\n", dir.path()).unwrap_err().to_string();
+    assert!(error.ends_with("bad, line 2: a quote is not closed on its line"), "{error}");
+}
+
+#[test]
+fn interfaces_stand_for_their_addresses() {
+    let bound = |lines: &str| parse(&format!(".:53 {{\n{lines}\n}}\n")).unwrap()[0].bind.clone();
+    let own = bound("bind lo");
+    assert!(own.contains(&"127.0.0.1".parse().unwrap()));
+    assert_eq!(
+        bound("bind lo 192.0.2.1 {\nexcept lo\n}"),
+        ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]
+    );
+    assert_eq!(bound("bind lo\nbind 127.0.0.1"), own);
+    assert!(parse(".:53 {\nreload 10s 5s\n}\n").unwrap()[0].reload);
+    let waits = parse(".:53 {\nkubernetes cluster.local {\nstartup_timeout 1s\napiserver_qps 10\n}\n}\n");
+    assert_eq!(waits.unwrap()[0].kubernetes.as_ref().unwrap().startup.as_secs(), 1);
 }
 
 #[test]

@@ -145,6 +145,30 @@ fn codes_of_next_lead_to_the_next_forwarder() {
 }
 
 #[test]
+fn answers_without_records_lead_to_the_next_forwarder_where_that_is_asked_for() {
+    // The code 0 with the bit AD, and no record.
+    let ((first, _first), (second, _second)) = (upstream(0x20), upstream(REFUSED));
+    let plugins = |option: &str| {
+        format!(
+            "forward . {first} {{\nprefer_udp\nnext NXDOMAIN\n{option}\n}}\nforward . {second} {{\nprefer_udp\n}}"
+        )
+    };
+    assert_eq!(codes(&plugins(""), 2), [NOERROR; 2]);
+    assert_eq!(codes(&plugins("next_on_nodata"), 2), [REFUSED; 2]);
+}
+
+#[test]
+fn no_more_upstreams_are_asked_than_max_connect_attempts() {
+    let ((bad, _bad), (good, _good)) = (upstream(SERVFAIL), upstream(NOERROR));
+    let plugins = |most: usize| {
+        let options = "prefer_udp\npolicy sequential\nfailover SERVFAIL";
+        format!("forward . {bad} {good} {{\n{options}\nmax_connect_attempts {most}\n}}")
+    };
+    assert_eq!(codes(&plugins(1), 2), [SERVFAIL; 2]);
+    assert_eq!(codes(&plugins(2), 2), [NOERROR; 2]);
+}
+
+#[test]
 fn names_of_except_are_not_asked_for() {
     let (good, queries) = upstream(NOERROR);
     assert_eq!(
@@ -279,6 +303,27 @@ fn prefer_udp_asks_over_udp_first_and_again_over_tcp_what_is_cut() {
         assert_eq!(codes(&format!("forward . {address} {{\n{option}\n}}"), 1), [NOERROR]);
         assert_eq!(asked[0].load(Ordering::SeqCst), datagrams, "{option}");
     }
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_a_cut_one() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+            // Its record has less data than it says.
+            let whole = answer(&buffer[..length], NOERROR);
+            if socket.send_to(&whole[..whole.len() - 2], peer).is_err() {
+                return;
+            }
+        }
+    });
+    let service = service(&format!("cache\nforward . {address} {{\nprefer_udp\nread_timeout 1s\n}}"));
+    let query = query("a.example.");
+    let asked = service.answer(&query, 53, "127.0.0.1:1".parse().unwrap());
+    let (answer, _) = runtime().block_on(asked).unwrap();
+    assert_eq!((answer[2] & 0x02, answer[3] & 15, &answer[6..8]), (0x02, NOERROR, &[0, 0][..]));
 }
 
 #[test]

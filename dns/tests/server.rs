@@ -177,6 +177,19 @@ fn pages_tell_liveness_readiness_and_counts() {
     let expected = "coredns_dns_requests_total{server=\"dns://:53\",zone=\".\",view=\"\",proto=\"udp\",family=\"1\",type=\"A\"} 1";
     let text = eventually(|| Some(page(metrics, "/metrics").1).filter(|text| text.contains(expected)));
     assert!(text.contains("coredns_dns_responses_total{"), "{text}");
+    for name in ["health", "kubernetes", "prometheus", "ready"] {
+        let enabled =
+            format!("coredns_plugin_enabled{{server=\"dns://:53\",zone=\".\",view=\"\",name=\"{name}\"}} 1");
+        assert!(text.contains(&enabled), "{enabled} in {text}");
+    }
+    assert!(text.contains("coredns_reload_version_info{hash=\"siphash\",value=\""), "{text}");
+    assert!(text.contains("coredns_health_request_failures_total 0"), "{text}");
+    let asked = |text: &String| {
+        let count =
+            text.lines().find_map(|line| line.strip_prefix("coredns_health_request_duration_seconds_count "));
+        count.is_some_and(|count| count != "0")
+    };
+    eventually(|| Some(page(metrics, "/metrics").1).filter(asked));
     running.service.stop();
     assert_eq!(page(ready, "/ready"), (503, "stopping".to_owned()));
     assert_eq!(running.ask(WEB).0, 0, "it goes on answering until it is ended");

@@ -4,7 +4,7 @@ use core::arch::asm;
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_ANY;
-use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_set_retval};
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns, bpf_set_retval};
 use aya_ebpf::maps::lpm_trie::Key as RangeKey;
 use seaway_common::{
     Addr, AffinityKey, AffinityValue, BackendValue, Config, FragmentKey, FragmentValue, Reason,
@@ -13,7 +13,7 @@ use seaway_common::{
 
 use crate::maps::{
     ADDRESSES, AFFINITY, BACKEND_COUNTERS, BACKENDS, CONFIG, CONNECTIONS, DEVICES, FRAGMENTS, HEADERS, INNER,
-    PLAN, REASONS, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS, SOURCE_RANGES, TURNS,
+    PLAN, REASONS, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS, SOURCE_RANGES, STAND_IN, TURNS,
 };
 use crate::{Headers, Inner, Plan, Tables};
 
@@ -182,6 +182,12 @@ impl<const PROGRAM: u8> Tables for KernelTables<PROGRAM> {
     #[inline(always)]
     fn backend(&self, id: u32) -> Option<BackendValue> {
         BACKENDS.get(id).copied()
+    }
+
+    #[inline(always)]
+    fn stands_in(&self) -> bool {
+        // SAFETY: the helper has no arguments.
+        STAND_IN.get(0).is_some_and(|until| unsafe { bpf_ktime_get_ns() } < *until)
     }
 
     #[inline(always)]

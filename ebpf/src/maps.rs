@@ -24,6 +24,7 @@
 //! | `TURNS` | service id | `u64` | xdp, tc, connect, sendmsg | the same | – |
 //! | `CONNECTIONS` | backend id | `u64` | xdp, tc, connect, release, agent | xdp, tc, connect, sendmsg | – |
 //! | `DEVICES` | interface index | `DeviceValue` | agent | xdp | the device is left to tc |
+//! | `STAND_IN` | 0 | `u64` | agent | xdp, tc, connect, sendmsg | – |
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
@@ -100,6 +101,9 @@ pub(crate) static CONNECTIONS: Array<u64> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static DEVICES: HashMap<u32, DeviceValue> = HashMap::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static STAND_IN: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Scratch memory of the packet programs, see `Tables::settle`; neither pinned nor read by anybody else.
 #[map]

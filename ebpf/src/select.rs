@@ -2,7 +2,7 @@
 
 use seaway_common::{
     AffinityKey, AffinityValue, Algorithm, BACKEND_IN_CLUSTER, BACKEND_IN_LOCAL, BackendValue, FlowKey,
-    Reason, SERVICE_SOMEWHERE, ServiceValue, Slice, hash_client, hash_flow,
+    Reason, SERVICE_SOMEWHERE, SERVICE_STAND_IN, ServiceValue, Slice, hash_client, hash_flow,
 };
 
 use crate::Tables;
@@ -37,7 +37,7 @@ pub(crate) fn select<T: Tables>(
     tables: &T,
     choice: &mut Choice,
 ) -> Result<(), Reason> {
-    let local = service.uses_local(inside);
+    let local = if service.has(SERVICE_STAND_IN) { tables.stands_in() } else { service.uses_local(inside) };
     let (slice, table) =
         if local { (service.local, service.local_table) } else { (service.cluster, service.cluster_table) };
     if slice.len == 0 {

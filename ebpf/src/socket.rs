@@ -6,8 +6,8 @@
 
 use seaway_common::{
     ADDRESS_CLUSTER_IP, Addr, BACKEND_SERVING, Be16, CONFIG_POD_PATH, Config, FlowKey, Reason, SERVICE_CROSS,
-    SERVICE_GUARDED, SERVICE_LOOPBACK, SERVICE_NEAR, SOCKET_CHAIN_MAX, SOCKET_HEAD, SOCKET_PEER,
-    SOCKET_TARGET, ServiceKey, ServiceValue, SocketKey, SocketRef, SocketValue, proto,
+    SERVICE_GUARDED, SERVICE_LOOPBACK, SERVICE_NEAR, SERVICE_STAND_IN, SOCKET_CHAIN_MAX, SOCKET_HEAD,
+    SOCKET_PEER, SOCKET_TARGET, ServiceKey, ServiceValue, SocketKey, SocketRef, SocketValue, proto,
 };
 
 use crate::Tables;
@@ -180,6 +180,9 @@ fn choose<T: Tables>(asked: &Asked, tables: &T, choice: &mut Choice) -> Result<(
 /// The backend of an earlier `sendmsg`, if it still stands for this service entry.
 #[inline(always)]
 fn kept_target<T: Tables>(target: &SocketKey, service: &ServiceValue, tables: &T) -> Option<SocketValue> {
+    if service.has(SERVICE_STAND_IN) && !tables.stands_in() {
+        return None; // It may be the server that is gone.
+    }
     let kept = tables.socket(target)?;
     if kept.generation == service.generation {
         return Some(kept);

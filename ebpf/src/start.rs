@@ -1,10 +1,10 @@
 //! The first packet of a flow: is it for a service, may it use it, and what becomes of it.
 
 use seaway_common::{
-    ADDRESS_CLUSTER_IP, BACKEND_HOST, BACKEND_LOCAL, CONFIG_MASQUERADE_ALL, FLOW_CLOSING, FLOW_DSR,
-    FLOW_FORWARD, FLOW_TRANSMIT, FlowKey, FlowValue, Hop, Reason, SERVICE_CROSS, SERVICE_DSR,
-    SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_LOOPBACK, ServiceKey, ServiceValue,
-    hash_flow,
+    ADDRESS_CLUSTER_IP, BACKEND_HOST, BACKEND_IN_CLUSTER, BACKEND_LOCAL, CONFIG_MASQUERADE_ALL, FLOW_CLOSING,
+    FLOW_DSR, FLOW_FORWARD, FLOW_STAND_IN, FLOW_TRANSMIT, FlowKey, FlowValue, Hop, Reason, SERVICE_CROSS,
+    SERVICE_DSR, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_LOOPBACK,
+    SERVICE_STAND_IN, ServiceKey, ServiceValue, hash_flow, proto,
 };
 use seaway_common::{Addr, Be16};
 
@@ -359,6 +359,11 @@ fn is_free<F: Flows>(plan: &Plan, flows: &F) -> bool {
 fn turn_back(key: &FlowKey, plan: &mut Plan) {
     plan.value.to = plan.value.to.undo(&plan.reply_key);
     plan.value.state = direction(true, key, &plan.value.to);
+    // Connections end with the server by themselves.
+    let own = plan.choice.backend.flags & BACKEND_IN_CLUSTER == 0;
+    if plan.service.has(SERVICE_STAND_IN) && own && key.proto == proto::UDP {
+        plan.value.state |= FLOW_STAND_IN;
+    }
 }
 
 /// Writes the packet's own entry.

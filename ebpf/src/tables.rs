@@ -67,6 +67,9 @@ pub trait Tables {
     /// `DEVICE_*` bits of an interface.
     fn device(&self, ifindex: u32) -> u32;
 
+    /// Whether the server of this node's agent may be led to: the agent said so a moment ago.
+    fn stands_in(&self) -> bool;
+
     /// The socket entry.
     fn socket(&self, key: &SocketKey) -> Option<SocketValue>;
 

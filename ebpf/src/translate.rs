@@ -19,7 +19,7 @@
 
 use seaway_common::{
     BACKEND_SERVING, DEVICE_XDP_TRANSMIT, FLOW_CLOSING, FLOW_DSR, FLOW_ESTABLISHED, FLOW_FORWARD,
-    FLOW_SHARED, FLOW_TRANSMIT, FLOW_XDP_HOP, FlowKey, Reason, Rewrite,
+    FLOW_SHARED, FLOW_STAND_IN, FLOW_TRANSMIT, FLOW_XDP_HOP, FlowKey, Reason, Rewrite,
 };
 
 use crate::headers::{Headers, Part, network, parse_v4, parse_v6};
@@ -191,7 +191,7 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
         return Ok(Done::NotOurs);
     }
     let flow = match known {
-        Some(flow) if !headers.opens() || goes_on(&flow, tables) => {
+        Some(flow) if stands(&flow, headers, tables) => {
             moved = track(headers, &flow, tables, flows)?;
             flow
         }
@@ -275,6 +275,15 @@ fn translate_inner<P: Room, T: Tables, F: Flows>(
         }
     }
     Ok(Done::Resolve)
+}
+
+/// Whether a packet belongs to the flow rather than starting another one.
+#[inline(always)]
+fn stands<E: FlowEntry, T: Tables>(flow: &E, headers: &Headers, tables: &T) -> bool {
+    if headers.opens() {
+        return goes_on(flow, tables);
+    }
+    flow.state() & FLOW_STAND_IN == 0 || tables.stands_in()
 }
 
 /// Whether a SYN belongs to the flow rather than starting another one.

@@ -84,7 +84,7 @@ async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) ->
     let node = node::name(args.node_name.as_deref());
     let pods = Interfaces::parse(&args.traffic.pod_interfaces)?;
     attach::check(pods.named(), None)?;
-    let mut dns = NodeDns::new(&args.dns)?;
+    let mut dns = NodeDns::new(&args.dns, pins.maps())?;
     let links = links::follow().await?;
     let site = args.traffic.site(&node, netns::cookie()?)?;
     reserve_ports(args);

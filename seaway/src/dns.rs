@@ -1,25 +1,23 @@
 //! `seaway dns`: the names of the cluster, configured by a Corefile.
 
+mod descriptors;
 mod query;
 mod reload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, Subcommand};
 use seaway_cluster::Update;
 use seaway_dns::block::Block;
-use seaway_dns::server::{Listener, Server, ServerOptions, Service};
+use seaway_dns::server::{Listener, Server, ServerOptions, Service, descriptors_max};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::{facts, logging};
+pub(crate) use descriptors::raise as raise_descriptors;
 pub(crate) use reload::{Configuration, LOOK_EVERY};
-
-/// So long the first facts are waited for before anything is answered.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `seaway dns`
 #[derive(Clone, Debug, ClapArgs)]
@@ -75,14 +73,19 @@ async fn serve(corefile: PathBuf, source: facts::Args, options: ServerOptions) -
     let mut terminated = signal(SignalKind::terminate()).context("cannot handle signals")?;
     let mut configuration = Configuration::read(corefile)?;
     let listeners = Listener::of(configuration.blocks())?;
+    descriptors::raise(descriptors_max(configuration.blocks(), &listeners, options.threads));
     let service = Service::new(configuration.engine());
     let wants = configuration.wants();
-    let mut following = Box::pin(async move { source.follow(&wants).await });
+    let follows = configuration.follows(source.named());
+    let mut following =
+        Box::pin(
+            async move { if follows { source.follow(&wants).await } else { std::future::pending().await } },
+        );
     // Names of a cluster that has not been read in time fail instead of being denied; others are
     // answered.
     let early = tokio::select! {
         facts = &mut following => Some(facts?),
-        () = tokio::time::sleep(STARTUP_TIMEOUT) => None,
+        () = tokio::time::sleep(configuration.startup()) => None,
         _ = interrupted.recv() => return Ok(()),
         _ = terminated.recv() => return Ok(()),
     };
@@ -197,6 +200,9 @@ fn others(block: &Block) -> Vec<String> {
         zones.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     let mut lines = Vec::new();
+    if block.whoami {
+        lines.push("whoami     who asks is told where from".to_owned());
+    }
     lines.extend(block.external.as_ref().map(|external| format!("outside    {}", names(&external.zones))));
     lines.extend(
         block.autopath.as_ref().map(|autopath| format!("searched   {} for pods", names(&autopath.zones))),

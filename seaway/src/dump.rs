@@ -6,11 +6,12 @@ use anyhow::{Context, Result};
 use clap::{Args as ClapArgs, ValueEnum};
 use seaway_common::{
     Addr, Be16, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, SERVICE_EXTERNAL,
-    SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, ServiceValue, proto,
+    SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_STAND_IN, ServiceValue, proto,
 };
 use seaway_dataplane::counters::Counters;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::preferences::name_of;
+use seaway_dataplane::stand_in::StandIn;
 use seaway_dataplane::{Installed, pins};
 use serde::Serialize;
 
@@ -44,7 +45,7 @@ struct ServiceRow {
     service: String,
     frontend: SocketAddr,
     protocol: &'static str,
-    kind: &'static str,
+    kind: String,
     inside: &'static str,
     outside: &'static str,
     id: u32,
@@ -84,13 +85,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let installed = Installed::read(&maps)?;
     let counters = Counters::open(&folder)?;
     match args.what {
-        What::Services => services(args.output, &installed, &counters),
+        What::Services => {
+            let stands_in = StandIn::open(&folder)?.holds()?;
+            services(args.output, &installed, &counters, stands_in)
+        }
         What::Backends => backends(args.output, &installed, &counters),
         What::Flows => flows(args.output, &installed, &maps),
     }
 }
 
-fn services(output: Output, installed: &Installed, counters: &Counters) -> Result<()> {
+fn services(output: Output, installed: &Installed, counters: &Counters, stands_in: bool) -> Result<()> {
     let mut rows = Vec::new();
     for (key, value) in installed.frontends() {
         let targets = |slice| -> Vec<SocketAddr> {
@@ -102,7 +106,7 @@ fn services(output: Output, installed: &Installed, counters: &Counters) -> Resul
             service: name(installed, value.service),
             frontend: address(key.addr, key.port),
             protocol: protocol(key.proto),
-            kind: kind(value),
+            kind: kind(value, stands_in),
             inside: name_of(value.algorithm(true)),
             outside: name_of(value.algorithm(false)),
             id: value.service,
@@ -130,7 +134,7 @@ fn services(output: Output, installed: &Installed, counters: &Counters) -> Resul
             row.service.clone(),
             row.frontend.to_string(),
             row.protocol.to_owned(),
-            row.kind.to_owned(),
+            row.kind.clone(),
             row.inside.to_owned(),
             row.outside.to_owned(),
             list(&row.cluster),
@@ -201,14 +205,21 @@ fn flows(output: Output, installed: &Installed, maps: &KernelMaps) -> Result<()>
     })
 }
 
-fn kind(value: &ServiceValue) -> &'static str {
-    match (value.has(SERVICE_EXTERNAL), value.has(SERVICE_LOOPBACK), value.has(SERVICE_EXTERNAL_LOCAL)) {
-        (_, true, _) => "loopback",
-        (true, _, true) => "external,local",
-        (true, ..) => "external",
-        _ if value.has(SERVICE_INTERNAL_LOCAL) => "cluster-ip,local",
-        _ => "cluster-ip",
-    }
+fn kind(value: &ServiceValue, stands_in: bool) -> String {
+    let server = match (value.has(SERVICE_STAND_IN), stands_in) {
+        (false, _) => "",
+        (true, true) => ",node-dns",
+        (true, false) => ",node-dns-silent",
+    };
+    let place =
+        match (value.has(SERVICE_EXTERNAL), value.has(SERVICE_LOOPBACK), value.has(SERVICE_EXTERNAL_LOCAL)) {
+            (_, true, _) => "loopback",
+            (true, _, true) => "external,local",
+            (true, ..) => "external",
+            _ if value.has(SERVICE_INTERNAL_LOCAL) => "cluster-ip,local",
+            _ => "cluster-ip",
+        };
+    format!("{place}{server}")
 }
 
 fn name(installed: &Installed, service: u32) -> String {

@@ -12,6 +12,7 @@ use seaway_cluster::{Protocol, Snapshot};
 use seaway_dataplane::explain::{Explanation, InForce, explain, in_force};
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::pins;
+use seaway_dataplane::stand_in::StandIn;
 use seaway_dataplane::status::Status;
 
 use crate::facts;
@@ -65,10 +66,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     // What an agent of another node knows of its addresses says nothing of this one.
     let here = running.as_ref().filter(|status| status.node == node);
-    let site = here.map(|status| status.settings.clone()).unwrap_or_default().site(&node);
+    let mut site = here.map(|status| status.settings.clone()).unwrap_or_default().site(&node);
+    let folder = pins::maps(&args.places.pin_dir);
+    let stands_in = StandIn::open(&folder).and_then(|map| map.holds()).ok();
+    site.node_dns.silent = !stands_in.unwrap_or_else(|| here.is_some_and(Status::alive));
     let mut explanation = explain(&snapshot, site, args.client, args.vip, protocol)?;
-    if let Ok(maps) = KernelMaps::open(&pins::maps(&args.places.pin_dir)) {
-        explanation.in_force = in_force(&maps, &explanation.frontend, args.client, explanation.inside)?;
+    if let Ok(maps) = KernelMaps::open(&folder) {
+        let (frontend, stands_in) = (&explanation.frontend, stands_in.unwrap_or_default());
+        explanation.in_force = in_force(&maps, frontend, args.client, explanation.inside, stands_in)?;
     }
     match args.output {
         Output::Json => table::say(&serde_json::to_string_pretty(&explanation)?),

@@ -5,11 +5,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use seaway_common::{Action, MapName, Reason};
+use seaway_common::{Action, MapName, Reason, SERVICE_STAND_IN};
 use seaway_dataplane::counters::Counters;
-use seaway_dataplane::pins;
+use seaway_dataplane::kernel_maps::KernelMaps;
+use seaway_dataplane::stand_in::StandIn;
 use seaway_dataplane::status::Status;
 use seaway_dataplane::usage::{self, Usage};
+use seaway_dataplane::{Maps, pins};
 use serde::Serialize;
 
 use crate::node::Places;
@@ -33,6 +35,8 @@ struct Overview {
     agent: Option<Status>,
     /// Pinned links, by name.
     links: Vec<String>,
+    /// What the programs do with queries to the cluster's DNS, where this node has a server of its own.
+    node_dns: Option<&'static str>,
     maps: Vec<MapRow>,
     reasons: Vec<ReasonRow>,
 }
@@ -76,7 +80,8 @@ fn overview(places: &Places) -> Result<Overview> {
         (None, false) => "no agent runs and nothing is in the kernel",
     };
     let (maps, reasons) = if present { kernel(&folder)? } else { (Vec::new(), Vec::new()) };
-    Ok(Overview { summary: summary.to_owned(), agent, links, maps, reasons })
+    let node_dns = if present { node_dns(&folder)? } else { None };
+    Ok(Overview { summary: summary.to_owned(), agent, links, node_dns, maps, reasons })
 }
 
 fn kernel(folder: &Path) -> Result<(Vec<MapRow>, Vec<ReasonRow>)> {
@@ -100,6 +105,17 @@ fn kernel(folder: &Path) -> Result<(Vec<MapRow>, Vec<ReasonRow>)> {
     Ok((rows, reasons))
 }
 
+fn node_dns(folder: &Path) -> Result<Option<&'static str>> {
+    let frontends = KernelMaps::open(folder)?.frontends()?;
+    if !frontends.iter().any(|(_, value)| value.has(SERVICE_STAND_IN)) {
+        return Ok(None);
+    }
+    Ok(Some(match StandIn::open(folder)?.holds()? {
+        true => "this node's own server answers for the cluster's",
+        false => "this node's own server answers no more; queries go to the cluster's endpoints",
+    }))
+}
+
 fn text(overview: &Overview) -> String {
     let mut parts = vec![overview.summary.clone()];
     if let Some(agent) = &overview.agent {
@@ -108,6 +124,7 @@ fn text(overview: &Overview) -> String {
     if !overview.links.is_empty() {
         parts.push(format!("Attached: {}", overview.links.join(", ")));
     }
+    parts.extend(overview.node_dns.map(|said| format!("DNS: {said}")));
     if !overview.maps.is_empty() {
         let rows = overview.maps.iter().map(|row| {
             [row.map.to_owned(), row.used.to_string(), row.capacity.to_string(), mebibytes(row.bytes)]

@@ -54,7 +54,7 @@ fn explained(algorithm: &str, vip: &str, client: &str, slots: u32) -> Explanatio
     let mut sync = Sync::new(maps, site.clone()).unwrap();
     assert!(sync.handle(Event::Facts(snapshot.clone()), 0).error.is_none());
     let mut said = explain(&snapshot, site, client, vip, Protocol::Tcp).unwrap();
-    said.in_force = in_force(sync.maps(), &said.frontend, client, said.inside).unwrap();
+    said.in_force = in_force(sync.maps(), &said.frontend, client, said.inside, false).unwrap();
     said
 }
 

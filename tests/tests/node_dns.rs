@@ -109,6 +109,46 @@ impl Site {
         first.filter(|_| ended.success()).ok_or_else(|| format!("{over}{family} {name}: {ended}"))
     }
 
+    /// What a command says of this node.
+    fn seaway(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(seaway_binary());
+        command.args(arguments).arg("--pin-dir").arg(self.network.setup.pin_dir());
+        if arguments[0] != "dump" {
+            command.arg("--run-dir").arg(self.network.setup.run_dir());
+        }
+        let mut process = self.node().spawn({
+            command.stdin(Stdio::null()).stdout(Stdio::piped());
+            command
+        });
+        let process = process.as_mut().unwrap();
+        let mut text = String::new();
+        process.stdout().unwrap().read_to_string(&mut text).unwrap();
+        assert!(process.wait(PATIENCE).unwrap().success(), "{arguments:?}");
+        text
+    }
+
+    /// What `dump` calls the frontends, what `status` says, and the only place that `explain` has for a query.
+    fn check_told(&self, kind: &str, status: &str, candidate: &str) {
+        let dumped: Vec<serde_json::Value> =
+            serde_json::from_str(&self.seaway(&["dump", "services", "-o", "json"])).unwrap();
+        let kinds: Vec<&str> = dumped.iter().filter_map(|row| row["kind"].as_str()).collect();
+        let dns = kinds.iter().filter(|found| **found == format!("cluster-ip,{kind}"));
+        assert_eq!(dns.count(), 4, "{kinds:?}");
+        let said = self.seaway(&["status"]);
+        assert!(said.contains(status), "{said}");
+        let said = self.seaway(&["explain", "10.1.2.1", "10.96.0.10:53", "-p", "udp", "-o", "json"]);
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let endpoints = said["endpoints"].as_array().unwrap().iter();
+        let fit: Vec<&str> = endpoints
+            .filter(|endpoint| endpoint["candidate"] == true)
+            .filter_map(|endpoint| endpoint["address"].as_str())
+            .collect();
+        assert_eq!(
+            (fit, &said["in_force"]["candidates"]),
+            (vec![candidate], &serde_json::json!([candidate]))
+        );
+    }
+
     /// Waits until a pod's queries go to that server, in both families.
     fn until(&self, server: &str, agent: Option<&Agent>) {
         for family in [0, 1] {
@@ -184,15 +224,22 @@ fn a_stop_loses_no_query_and_leaves_dns_to_the_cluster() {
 }
 
 #[test]
-fn after_a_kill_the_next_agent_leads_to_servers_that_answer() {
+fn after_a_kill_the_programs_lead_to_the_cluster_s_servers_by_themselves() {
     privileged!();
     let site = Site::new();
     let agent = site.network.start();
     site.until(NODE, Some(&agent));
+    site.check_told("node-dns", "answers for the cluster's", "192.0.2.1:9053");
     agent.kill();
-    // Nobody listens there any more, and the kernel still leads there: queries are refused, not lost.
-    assert!(site.resolve(site.pod(), ("tcp", 0), "who.example").is_err());
-    // The next agent is ready once its first facts are in force, which know of no server of the node.
+    site.until(CLUSTER, None);
+    for (from, home) in [("pod", site.pod()), ("node", site.node())] {
+        for way in [("udp", 0), ("tcp", 0), ("udp", 1), ("tcp", 1)] {
+            let found = site.resolve(home, way, "who.example");
+            assert_eq!(found.as_deref(), Ok(CLUSTER), "{from} {way:?}");
+        }
+    }
+    site.check_told("node-dns-silent", "answers no more", ENDPOINT);
+    // The next agent begins with the cluster's servers and leads to its own once that answers.
     let agent = site.network.start();
     let first = site.resolve(site.pod(), ("udp", 0), "who.example");
     assert!(first.is_ok_and(|first| first == CLUSTER || first == NODE));

@@ -9,7 +9,8 @@ use seaway_common::{
     ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, Addr, Algorithm, BACKEND_HOST, BACKEND_IN_CLUSTER,
     BACKEND_IN_LOCAL, BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, CONFIG_CROSS, SERVICE_CROSS,
     SERVICE_DSR, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL,
-    SERVICE_LOOPBACK, SERVICE_NEAR, SERVICE_SOMEWHERE, ServiceKey, ServiceValue, SourceRangeKey,
+    SERVICE_LOOPBACK, SERVICE_NEAR, SERVICE_SOMEWHERE, SERVICE_STAND_IN, ServiceKey, ServiceValue,
+    SourceRangeKey,
 };
 
 use super::{PortKey, frontend, port_key};
@@ -165,7 +166,9 @@ impl<'a> Scene<'a> {
                 let key = seaway_cluster::PortKey { name: &port.name, protocol: port.protocol };
                 let endpoints = endpoints.get(&key).map(Vec::as_slice).unwrap_or_default();
                 let mut value = self.lists(service, port, family, endpoints, wishes);
-                let common = common_flags(&value, endpoints) | crosses;
+                let stood_in = self.site.node_dns.stand_in(service, port, family, &mut value);
+                let stand_in = if stood_in { SERVICE_STAND_IN } else { 0 };
+                let common = common_flags(&value, endpoints) | crosses | stand_in;
                 self.claim(&mut value, service, port, family, (cluster_ip, common), wishes);
                 ports.insert(port_key(service, port, family), value);
             }
@@ -202,15 +205,13 @@ impl<'a> Scene<'a> {
         let draining = endpoints.iter().zip(&standings).filter(|(joined, standing)| {
             outside(standing) && (joined.endpoint.serving || joined.endpoint.ready)
         });
-        let mut lists = Port {
+        Port {
             affinity_s: affinity_s(service),
             cluster: list(|standing| standing.cluster.is_ok()),
             local: list(|standing| standing.local.is_ok()),
             draining: draining.map(|(joined, _)| target(joined)).collect(),
             ..Port::default()
-        };
-        self.site.node_dns.stand_in(service, port, family, &mut lists);
-        lists
+        }
     }
 
     fn claim(
@@ -223,11 +224,13 @@ impl<'a> Scene<'a> {
         wishes: &Preferences,
     ) {
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
+        // Beside a server that stands in there is one list, for every client.
+        let keeps_local = common & SERVICE_STAND_IN == 0;
         let inner = common | algorithm_flags(wishes.algorithms(self.site.algorithms, false));
         let outer = common
             | algorithm_flags(wishes.algorithms(self.site.algorithms, true))
             | SERVICE_EXTERNAL
-            | flag(service.external_local(), SERVICE_EXTERNAL_LOCAL)
+            | flag(keeps_local && service.external_local(), SERVICE_EXTERNAL_LOCAL)
             | flag(wishes.dsr, SERVICE_DSR);
         let allowed = service.allowed_sources(family);
         let guard = flag(!allowed.is_empty(), SERVICE_GUARDED);
@@ -239,7 +242,7 @@ impl<'a> Scene<'a> {
                 *addresses.entry(addr.into()).or_default() |= kind;
             }
         };
-        let internal = flag(service.internal_local(), SERVICE_INTERNAL_LOCAL);
+        let internal = flag(keeps_local && service.internal_local(), SERVICE_INTERNAL_LOCAL);
         if let Some(cluster_ip) = cluster_ip {
             claim(cluster_ip, port.port, inner | internal, ADDRESS_CLUSTER_IP);
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use seaway_common::{Algorithm, BackendValue, ServiceKey, ServiceValue, Slice, hash_client};
+use seaway_common::{
+    Algorithm, BackendValue, SERVICE_STAND_IN, ServiceKey, ServiceValue, Slice, hash_client,
+};
 use serde::Serialize;
 
 use crate::maps::{Error, Maps};
@@ -24,7 +26,8 @@ pub struct InForce {
     pub picked: Option<SocketAddr>,
 }
 
-/// Looks a frontend up in the maps, for a client inside or outside of the cluster.
+/// Looks a frontend up in the maps, for a client inside or outside of the cluster. `stands_in` is what
+/// the map `STAND_IN` says at this moment.
 ///
 /// # Errors
 /// The first map operation that fails.
@@ -33,10 +36,11 @@ pub fn in_force(
     frontend: &ServiceKey,
     client: IpAddr,
     inside: bool,
+    stands_in: bool,
 ) -> Result<Option<InForce>, Error> {
     let found = maps.frontends()?.into_iter().find(|(key, _)| key == frontend);
     let Some((_, value)) = found else { return Ok(None) };
-    let (list, table) = lists(&value, inside);
+    let (list, table) = lists(&value, inside, stands_in);
     let backends: BTreeMap<u32, BackendValue> = maps.backends()?.into_iter().collect();
     let address = |id: &u32| {
         let found: &BackendValue = backends.get(id)?;
@@ -67,8 +71,8 @@ pub fn in_force(
 }
 
 /// The list and the table that such a client's endpoint is picked from.
-fn lists(value: &ServiceValue, inside: bool) -> (Slice, Slice) {
-    if value.uses_local(inside) {
+fn lists(value: &ServiceValue, inside: bool, stands_in: bool) -> (Slice, Slice) {
+    if if value.has(SERVICE_STAND_IN) { stands_in } else { value.uses_local(inside) } {
         (value.local, value.local_table)
     } else {
         (value.cluster, value.cluster_table)

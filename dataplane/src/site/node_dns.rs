@@ -1,7 +1,8 @@
 //! A DNS server of this node that stands in for the cluster's.
 //!
-//! While it answers, it is the only endpoint of the cluster's DNS Service here. While it comes to its
-//! end, new queries go to the Service's own endpoints, and sockets that have the server go on with it.
+//! While it answers, clients of the cluster's DNS Service get it here and no other endpoint. The Service's
+//! own endpoints stand beside it in the maps, so that the programs find them when it answers no more.
+//! While it comes to its end, new queries go to them, and sockets that have the server go on with it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +29,9 @@ pub struct NodeDns {
     pub listeners: BTreeSet<SocketAddr>,
     /// It is about to end.
     pub ending: bool,
+    /// It has stopped answering without a word, and the programs know; for explanations only.
+    #[serde(skip)]
+    pub silent: bool,
 }
 
 impl NodeDns {
@@ -51,15 +55,16 @@ impl NodeDns {
         listener.copied().filter(|_| asked)
     }
 
-    /// Takes the place of a port's endpoints, if the server stands in for it.
+    /// Makes the server the local list of a port that it stands in for, and the cluster list those endpoints
+    /// that clients in the cluster get without it. Says whether it does.
     pub(crate) fn stand_in(
         &self,
         service: &Service,
         port: &ServicePort,
         family: AddressFamily,
         lists: &mut Port,
-    ) {
-        let Some(listener) = self.listener_for(service, port, family) else { return };
+    ) -> bool {
+        let Some(listener) = self.listener_for(service, port, family) else { return false };
         let target = Target {
             addr: listener.ip().into(),
             port: Be16::new(listener.port()),
@@ -69,12 +74,16 @@ impl NodeDns {
         };
         if self.ending {
             lists.draining = lists.draining.iter().copied().chain([target]).collect();
-            return;
+            return false;
         }
+        if service.internal_local() {
+            std::mem::swap(&mut lists.cluster, &mut lists.local);
+        }
+        let replaced = std::mem::replace(&mut lists.local, [target].into());
         // Sockets that have another endpoint go on with it.
-        let replaced: BTreeSet<&Target> = lists.cluster.iter().chain(&lists.local).collect();
-        lists.draining = lists.draining.iter().chain(replaced).copied().collect();
-        (lists.cluster, lists.local) = ([target].into(), [target].into());
+        let others = replaced.iter().filter(|target| !lists.cluster.contains(target));
+        lists.draining = lists.draining.iter().chain(others).copied().collect();
+        true
     }
 }
 
@@ -83,6 +92,7 @@ mod tests {
     use std::net::IpAddr;
 
     use seaway_cluster::Snapshot;
+    use seaway_common::SERVICE_STAND_IN;
 
     use super::*;
     use crate::desired::Desired;
@@ -99,7 +109,8 @@ mod tests {
   endpoints: [{addresses: [10.1.0.1]}]}
 ";
 
-    /// Each port of IPv4: those that new clients get, a bar, and those that old ones keep.
+    /// Each port of IPv4: the cluster list, the local one where the server stands in, a bar, and those that
+    /// old clients keep.
     fn lists(node_dns: NodeDns) -> Vec<String> {
         let (snapshot, warnings) = Snapshot::from_manifests(FACTS);
         assert_eq!(warnings, []);
@@ -110,7 +121,11 @@ mod tests {
         };
         let v4 = desired.keys().filter(|key| key.family == AddressFamily::Ipv4);
         v4.filter_map(|key| Some((key, desired.port(key)?)))
-            .map(|(key, port)| format!("{} {}|{}", key.port, text(&port.cluster), text(&port.draining)))
+            .map(|(key, port)| {
+                let stood_in = port.claims.iter().any(|(_, flags)| *flags & SERVICE_STAND_IN != 0);
+                let server = if stood_in { format!(" or {}", text(&port.local)) } else { String::new() };
+                format!("{} {}{server}|{}", key.port, text(&port.cluster), text(&port.draining))
+            })
             .collect()
     }
 
@@ -119,13 +134,14 @@ mod tests {
             services: services.iter().map(|text| text.parse().unwrap()).collect(),
             listeners: [listener.parse().unwrap()].into(),
             ending,
+            silent: false,
         }
     }
 
     #[test]
     fn the_node_s_own_server_takes_the_place_of_the_endpoints_of_port_53() {
         let away = ["dns 10.1.0.1:53|", "metrics 10.1.0.1:9153|"];
-        let here = ["dns 192.0.2.1:9053|10.1.0.1:53", "metrics 10.1.0.1:9153|"];
+        let here = ["dns 10.1.0.1:53 or 192.0.2.1:9053|", "metrics 10.1.0.1:9153|"];
         assert_eq!(lists(NodeDns::default()), away);
         assert_eq!(lists(server(&[], "192.0.2.1:9053", false)), here);
         assert_eq!(lists(server(&["10.96.0.10"], "192.0.2.1:9053", false)), here);

@@ -13,6 +13,7 @@ use crate::forward::ForwardOptions;
 use crate::name::Zone;
 use crate::options::PodNames;
 use crate::plugin::autopath::Source;
+use crate::server::addresses_of;
 use crate::wire::UDP_PAYLOAD;
 
 const PORT: u16 = 53;
@@ -27,7 +28,7 @@ const KNOWN: &str = "acl, autopath, bind, bufsize, cache, compat, errors, file, 
                      loadbalance, log, loop, minimal, prometheus, ready, reload, rewrite, template, tls, trace, \
                      transfer and whoami";
 /// Plugins that a block may have several of.
-const REPEATED: [&str; 7] = ["acl", "file", "forward", "log", "rewrite", "template", "transfer"];
+const REPEATED: [&str; 8] = ["acl", "bind", "file", "forward", "log", "rewrite", "template", "transfer"];
 
 /// Reads a block; one whose names have several ports becomes several.
 pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
@@ -49,6 +50,9 @@ pub(super) fn parse(raw: &RawBlock, dir: &Path) -> Result<Vec<Block>, Error> {
             plugin(block, line, dir)?;
             block.watched.extend(names::watched(line, dir));
         }
+        seen.sort_unstable();
+        seen.dedup();
+        block.plugins = seen.into_iter().map(str::to_owned).collect();
         block.digest = Some(raw.digest());
         finish(block, raw)?;
     }
@@ -103,7 +107,7 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
         "kubernetes" => block.kubernetes = Some(Arc::new(kubernetes::parse(line, &block.zones)?)),
         "forward" => {
             let options = forward::parse(line, dir)?;
-            let again = |other: &&ForwardOptions| other.zone == options.zone && other.next.is_empty();
+            let again = |other: &&ForwardOptions| other.zone == options.zone && !other.has_next();
             if block.forward.iter().any(|other| again(&other)) {
                 return Err(line.error(format!("zone {} is forwarded already", options.zone)));
             }
@@ -119,13 +123,7 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
             line.bare()?;
             block.prometheus = Some(listener(line, PROMETHEUS)?);
         }
-        "bind" => {
-            line.bare()?;
-            for word in line.arguments() {
-                let address = word.parse().map_err(|_| line.error(format!("{word:?} is not an address")))?;
-                block.bind.push(address);
-            }
-        }
+        "bind" => bind(block, line)?,
         "bufsize" => {
             line.bare()?;
             block.bufsize = match line.arguments() {
@@ -158,7 +156,7 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
         "log" => block.log.push(log::log(line)?),
         "loadbalance" => block.loadbalance = loadbalance(line)?,
         "loop" => block.detect_loop = flag(line)?,
-        "reload" => block.reload = flag(line)?,
+        "reload" => block.reload = reload(line)?,
         other => {
             let problem = format!("there is no plugin {other:?} here (there are {KNOWN})");
             return Err(line.error(problem));
@@ -168,6 +166,54 @@ fn plugin(block: &mut Block, line: &Line, dir: &Path) -> Result<(), Error> {
 }
 
 /// A plugin that is there or not.
+/// `bind ADDRESS|INTERFACE... { except ADDRESS|INTERFACE... }`, any number of times.
+fn bind(block: &mut Block, line: &Line) -> Result<(), Error> {
+    let mut addresses = Vec::new();
+    for word in line.arguments() {
+        addresses.extend(bound(line, word)?);
+    }
+    for option in &line.body {
+        option.bare()?;
+        if option.word() != "except" {
+            return Err(option.unknown("except"));
+        }
+        for word in option.arguments() {
+            let out = bound(option, word)?;
+            addresses.retain(|address| !out.contains(address));
+        }
+    }
+    if addresses.is_empty() {
+        return Err(line.error("it leaves no address to listen on"));
+    }
+    addresses.retain(|address| !block.bind.contains(address));
+    block.bind.append(&mut addresses);
+    Ok(())
+}
+
+/// An address, or those that an interface has now.
+fn bound(line: &Line, word: &str) -> Result<Vec<IpAddr>, Error> {
+    if let Ok(address) = word.parse() {
+        return Ok(vec![address]);
+    }
+    let addresses = addresses_of(word).map_err(|error| line.error(error.to_string()))?;
+    if addresses.is_empty() {
+        return Err(line.error(format!("{word:?} is neither an address nor an interface that has one")));
+    }
+    Ok(addresses)
+}
+
+/// `reload [INTERVAL] [JITTER]`: files are looked at every two seconds, whatever it says.
+fn reload(line: &Line) -> Result<bool, Error> {
+    line.bare()?;
+    if line.arguments().len() > 2 {
+        return Err(line.error("it takes an interval and a jitter"));
+    }
+    for word in line.arguments() {
+        duration::parse(line, word)?;
+    }
+    Ok(true)
+}
+
 fn flag(line: &Line) -> Result<bool, Error> {
     line.none()?;
     line.bare()?;

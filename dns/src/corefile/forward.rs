@@ -1,6 +1,6 @@
 //! The `forward` plugin's options.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use crate::forward::{ForwardOptions, IDLE_MAX, Policy, Target, UPSTREAMS_MAX};
 use crate::tls;
 
 const KNOWN: &str = "except, expire, failfast_all_unhealthy_upstreams, failover, force_tcp, health_check, \
-     max_concurrent, max_fails, max_idle_conns, next, policy, prefer_udp, read_timeout, tls and tls_servername";
+     max_concurrent, max_connect_attempts, max_fails, max_idle_conns, next, next_on_nodata, policy, prefer_udp, \
+     read_timeout, tls and tls_servername";
 const PORT: u16 = 53;
 /// How upstreams are asked that prove who they are, and at which port if none is named.
 const ENCRYPTED: [(Scheme, u16); 3] = [(Scheme::Tls, 853), (Scheme::Https, 443), (Scheme::Quic, 853)];
@@ -46,9 +47,6 @@ pub(super) fn parse(line: &Line, dir: &Path) -> Result<ForwardOptions, Error> {
             _ => option(&mut options, line)?,
         }
     }
-    if options.force_tcp && options.prefer_udp {
-        return Err(line.error("force_tcp and prefer_udp exclude each other"));
-    }
     encrypt(&mut options, line, name.as_ref(), files, dir)?;
     Ok(options)
 }
@@ -71,6 +69,8 @@ fn option(options: &mut ForwardOptions, line: &Line) -> Result<(), Error> {
         "health_check" => health_check(options, line)?,
         "policy" => options.policy = policy(line)?,
         "failover" => options.failover.extend(rcode::parse_all(line)?),
+        "max_connect_attempts" => options.attempts_max = line.number(line.one("a number")?, 0, usize::MAX)?,
+        "next_on_nodata" => options.next_on_nodata = flag()?,
         "next" => options.next.extend(rcode::parse_all(line)?),
         _ => return Err(line.unknown(KNOWN)),
     }
@@ -170,7 +170,9 @@ fn upstream(line: &Line, word: &str, dir: &Path) -> Result<Vec<Target>, Error> {
     }
     let path = dir.join(plain);
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        line.error(format!("{word:?} is no address, and as a file it cannot be read: {error}"))
+        line.error(format!(
+            "{word:?} is no address (names of hosts are not looked up), and as a file it cannot be read: {error}"
+        ))
     })?;
     let servers = text.lines().filter_map(|text| text.trim().strip_prefix("nameserver"));
     let addresses: Vec<Target> =
@@ -181,12 +183,21 @@ fn upstream(line: &Line, word: &str, dir: &Path) -> Result<Vec<Target>, Error> {
     Ok(addresses)
 }
 
-/// `ADDRESS[:PORT][/PATH][%NAME]`; the path is for HTTPS.
+/// `ADDRESS[:PORT][/PATH][%NAME]` or, as CoreDNS has it, `ADDRESS%NAME[:PORT][/PATH]`; the path is for HTTPS.
 fn encrypted(line: &Line, word: &str, (scheme, port): (Scheme, u16), rest: &str) -> Result<Target, Error> {
-    let (place, name) = rest.split_once('%').map_or((rest, None), |(at, name)| (at, Some(name)));
+    let (before, name, after) = match rest.split_once('%') {
+        None => (rest, None, ""),
+        Some((before, name)) => {
+            let (name, after) = name.split_at(name.find([':', '/']).unwrap_or(name.len()));
+            (before, Some(name), after)
+        }
+    };
+    // The port must not become a part of the address.
+    let bare = before.parse::<Ipv6Addr>().is_ok() && !after.is_empty();
+    let place = if bare { format!("[{before}]{after}") } else { format!("{before}{after}") };
     let (place, path) = match place.find('/') {
         Some(slash) if scheme == Scheme::Https => place.split_at(slash),
-        _ => (place, if scheme == Scheme::Https { PATH } else { "" }),
+        _ => (place.as_str(), if scheme == Scheme::Https { PATH } else { "" }),
     };
     let problem = || line.error(format!("{word:?}: {place:?} is not an address"));
     let address = address(place, port).ok_or_else(problem)?;

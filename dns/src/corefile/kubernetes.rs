@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::lexer::Line;
-use super::{Error, zones};
+use super::{Error, duration, zones};
 use crate::compat;
 use crate::name::Zone;
 use crate::options::{Options, PodNames, TTL_MAX_S};
 use crate::selector::Selector;
 
 const KNOWN: &str = "compat, endpoint_pod_names, fallthrough, ignore, labels, multicluster, namespace_labels, \
-                     namespaces, noendpoints, pods, terminating_endpoints, ttl and zonal";
+                     namespaces, noendpoints, pods, startup_timeout, terminating_endpoints, ttl and zonal";
 
 /// Reads the plugin; without zones of its own it has those of the block.
 pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
@@ -29,6 +29,16 @@ pub(super) fn parse(line: &Line, of_block: &[Zone]) -> Result<Options, Error> {
                 return Err(option.error("pods takes one argument: disabled, insecure or verified"));
             }
             ("ttl", _) => options.ttl_s = option.number(option.one("seconds")?, 0, TTL_MAX_S)?,
+            ("startup_timeout", _) => options.startup = duration::parse(option, option.one("a duration")?)?,
+            ("apiserver_burst" | "apiserver_max_inflight" | "apiserver_qps", [_]) => {
+                let word = option.word();
+                tracing::warn!(line = option.number, "{word}: watches are few; the option is ignored");
+            }
+            ("endpoint" | "kubeconfig" | "tls", _) => {
+                let problem =
+                    "the API server is named on the command line (--kubeconfig), else the pod's is asked";
+                return Err(option.error(format!("{}: {problem}", option.word())));
+            }
             ("namespaces", []) => return Err(option.error("namespaces takes at least one name")),
             ("namespaces", names) => {
                 options.namespaces =

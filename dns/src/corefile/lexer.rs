@@ -20,25 +20,37 @@ pub(super) struct Line {
     pub(super) body: Vec<Line>,
 }
 
+/// A line's number, counted from 1, and its words.
+pub(super) type Words = (usize, Vec<String>);
+
 /// How deep braces are nested at most: block, plugin, option.
 const DEPTH_MAX: usize = 3;
 
-/// The server blocks of a text.
-pub(super) fn blocks(text: &str) -> Result<Vec<RawBlock>, Error> {
+/// The lines of a text that have words.
+pub(super) fn lines(text: &str) -> Result<Vec<Words>, Error> {
     let mut lines = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let words = words(line).map_err(|problem| error(index + 1, problem))?;
+        let number = index + 1;
+        let words = words(line).map_err(|problem| error(number, problem))?;
+        let words: Result<Vec<String>, String> = words.iter().map(|word| environment(word)).collect();
+        let words = words.map_err(|problem| error(number, problem))?;
         if !words.is_empty() {
-            lines.push((index + 1, words));
+            lines.push((number, words));
         }
     }
+    Ok(lines)
+}
+
+/// The server blocks of lines.
+pub(super) fn blocks(lines: Vec<Words>) -> Result<Vec<RawBlock>, Error> {
+    let lines = joined(lines);
     let end = lines.last().map_or(1, |(number, _)| *number);
     let mut lines = lines.into_iter();
     let top = nested(&mut lines, 0, end)?;
     let mut blocks = Vec::new();
     for (mut head, braces) in top {
         if !braces {
-            return Err(error(head.number, "a server block's names are followed by `{` on the same line"));
+            return Err(error(head.number, "a server block's names are followed by `{`"));
         }
         let mut plugins = std::mem::take(&mut head.body);
         for plugin in &mut plugins {
@@ -79,8 +91,29 @@ impl Line {
     }
 }
 
+/// The brace of a server block may stand on the line after its names.
+fn joined(lines: Vec<Words>) -> Vec<Words> {
+    let mut open = 0_usize;
+    let mut joined: Vec<Words> = Vec::new();
+    for (number, words) in lines {
+        let brace = words == ["{"];
+        match words.last().map(String::as_str) {
+            Some("{") => open += 1,
+            Some("}") => open = open.saturating_sub(1),
+            _ => {}
+        }
+        match joined.last_mut() {
+            Some((_, head)) if brace && open == 1 && head.last().is_some_and(|word| word != "}") => {
+                head.extend(words);
+            }
+            _ => joined.push((number, words)),
+        }
+    }
+    joined
+}
+
 fn nested(
-    lines: &mut impl Iterator<Item = (usize, Vec<String>)>,
+    lines: &mut impl Iterator<Item = Words>,
     depth: usize,
     end: usize,
 ) -> Result<Vec<(Line, bool)>, Error> {
@@ -129,11 +162,25 @@ fn words(line: &str) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
+/// A word with the values of the environment's variables that it names: `{$NAME}` or `{%NAME%}`.
+fn environment(word: &str) -> Result<String, String> {
+    let mut whole = String::new();
+    let mut rest = word;
+    while let Some(at) = rest.find("{$").into_iter().chain(rest.find("{%")).min() {
+        let end = if rest[at..].starts_with("{$") { "}" } else { "%}" };
+        let Some((name, after)) = rest[at + 2..].split_once(end) else { break };
+        let value = std::env::var(name).map_err(|_| format!("the environment has no variable {name:?}"))?;
+        whole = whole + &rest[..at] + &value;
+        rest = after;
+    }
+    Ok(whole + rest)
+}
+
 fn name_plugin(line: &mut Line, name: &str) {
     line.plugin = Some(name.to_owned());
     line.body.iter_mut().for_each(|line| name_plugin(line, name));
 }
 
-fn error(line: usize, problem: impl Into<String>) -> Error {
+pub(super) fn error(line: usize, problem: impl Into<String>) -> Error {
     Error { line, plugin: None, problem: problem.into() }
 }

@@ -1,6 +1,7 @@
 //! A server block with what it knows.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 
@@ -58,6 +59,13 @@ impl Chain {
     pub fn forward_of(&self, name: &Name<'_>, from: usize) -> Option<usize> {
         let place = self.forward.iter().skip(from).position(|forward| forward.takes(name))?;
         Some(from + place)
+    }
+
+    /// Counts a search of `autopath` that led to an answer.
+    pub(super) fn searched(&self) {
+        if let Some(tally) = &self.tally {
+            tally.searches.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts an answer that this block gave.

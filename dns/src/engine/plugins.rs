@@ -109,6 +109,7 @@ impl Engine {
                 Step::Reply(reply) if reply.source == Source::Server && first.is_some() => break,
                 Step::Reply(reply) => {
                     let rcode = search_answer(query, &answer, context.transport, form, out);
+                    chain.searched();
                     return Step::Reply(Reply { rcode, refresh: None, ..reply });
                 }
                 Step::Silence => return Step::Silence,
@@ -123,6 +124,7 @@ impl Engine {
                     }
                     Some(Resolved::Records { raw, .. }) => {
                         let rcode = search_answer(query, raw, context.transport, form, out);
+                        chain.searched();
                         return Step::Reply(Reply::of(query, rcode, Some(number), Source::Forward));
                     }
                     _ => return self.refuse(query, context, out, Rcode::ServFail, Some(number)),

@@ -3,7 +3,6 @@
 //! Both want the identifier 0 in a query, so that caches on the way can tell equal ones.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -18,6 +17,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::exchange::any_port;
 use super::options::Target;
 
 const MESSAGE_TYPE: &str = "application/dns-message";
@@ -45,11 +45,9 @@ impl Https {
         name: &ServerName<'static>,
         tls: &ClientConfig,
     ) -> io::Result<Self> {
-        let mut tls = tls.clone();
-        tls.alpn_protocols = vec![b"h2".to_vec()];
         let stream = TcpStream::connect(target.address).await?;
         stream.set_nodelay(true)?;
-        let stream = TlsConnector::from(Arc::new(tls)).connect(name.clone(), stream).await?;
+        let stream = TlsConnector::from(Arc::new(speaking(tls, b"h2"))).connect(name.clone(), stream).await?;
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(io::Error::other)?;
         // It ends with its sender.
@@ -88,15 +86,8 @@ impl Quic {
         name: &ServerName<'static>,
         tls: &ClientConfig,
     ) -> io::Result<Self> {
-        let mut tls = tls.clone();
-        tls.alpn_protocols = vec![b"doq".to_vec()];
-        let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
-        let any: IpAddr = if target.address.is_ipv4() {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
-        let endpoint = quinn::Endpoint::client((any, 0).into())?;
+        let crypto = QuicClientConfig::try_from(speaking(tls, b"doq")).map_err(io::Error::other)?;
+        let endpoint = quinn::Endpoint::client(any_port(target.address))?;
         let config = quinn::ClientConfig::new(Arc::new(crypto));
         let connecting = endpoint.connect_with(config, target.address, &name.to_str());
         let connection = connecting.map_err(io::Error::other)?.await?;
@@ -121,6 +112,13 @@ impl Drop for Quic {
     fn drop(&mut self) {
         self.connection.close(NO_ERROR, b"");
     }
+}
+
+/// With the protocol that is spoken inside.
+fn speaking(tls: &ClientConfig, protocol: &[u8]) -> ClientConfig {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![protocol.to_vec()];
+    tls
 }
 
 /// Host and port as a URI has them.

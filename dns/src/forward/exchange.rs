@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::options::ForwardOptions;
 use super::upstream::Upstream;
 use crate::metrics::Way;
+use crate::wire::query::skip_name;
 use crate::wire::relay::{Mismatch, Relayed};
 use crate::wire::writer::Transport;
 use crate::wire::{HEADER, UDP_PAYLOAD, kind};
@@ -52,10 +53,15 @@ pub(super) fn random() -> u32 {
     getrandom::u32().unwrap_or_else(|_| std::process::id())
 }
 
-async fn over_udp(upstream: SocketAddr, query: &[u8]) -> io::Result<Relayed> {
+/// Where to bind to ask an upstream: any address and port of its family.
+pub(super) fn any_port(upstream: SocketAddr) -> SocketAddr {
     let any: IpAddr =
         if upstream.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).await?;
+    (any, 0).into()
+}
+
+async fn over_udp(upstream: SocketAddr, query: &[u8]) -> io::Result<Relayed> {
+    let socket = UdpSocket::bind(any_port(upstream)).await?;
     socket.connect(upstream).await?;
     socket.send(query).await?;
     let mut buffer = vec![0; usize::from(UDP_PAYLOAD).max(4096)];
@@ -63,10 +69,21 @@ async fn over_udp(upstream: SocketAddr, query: &[u8]) -> io::Result<Relayed> {
         let length = socket.recv(&mut buffer).await?;
         match Relayed::read(&buffer[..length], query) {
             Err(Mismatch::Stray) => {}
+            // It may be longer than is read here, or than its sender can count: the client is to ask over TCP.
+            Err(Mismatch::Malformed) => return cut(&buffer[..length], query).map_err(io::Error::other),
             other => return other.map_err(io::Error::other),
         }
     }
     Err(io::Error::other(Mismatch::Stray))
+}
+
+/// What an answer says without its records: that something is missing.
+fn cut(message: &[u8], query: &[u8]) -> Result<Relayed, Mismatch> {
+    let end = skip_name(query, HEADER).map_err(|_| Mismatch::Malformed)? + 4;
+    let mut cut = message.get(..end).ok_or(Mismatch::Malformed)?.to_vec();
+    cut[2] |= 0x02;
+    cut[6..HEADER].fill(0);
+    Relayed::read(&cut, query)
 }
 
 /// A connection that was closed while it waited says nothing about the upstream: the next is tried.

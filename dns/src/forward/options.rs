@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 
 use crate::block::Scheme;
 use crate::name::Zone;
+use crate::wire::relay::Relayed;
 
 /// Connections to one upstream that wait for their next query, unless `max_idle_conns` says less.
 pub const IDLE_MAX: usize = 64;
@@ -47,6 +48,10 @@ pub struct ForwardOptions {
     pub failover: Vec<u16>,
     /// With these response codes the next forwarder is asked.
     pub next: Vec<u16>,
+    /// So it is with an answer that has no records.
+    pub next_on_nodata: bool,
+    /// So many upstreams are asked for one query at most; 0 is no limit.
+    pub attempts_max: usize,
     /// How upstreams over TLS prove themselves.
     pub tls: Option<Arc<ClientConfig>>,
 }
@@ -106,8 +111,22 @@ impl ForwardOptions {
             idle_max: IDLE_MAX,
             failover: Vec::new(),
             next: Vec::new(),
+            next_on_nodata: false,
+            attempts_max: 0,
             tls: None,
         }
+    }
+}
+
+impl ForwardOptions {
+    /// Whether the next forwarder is asked after this answer.
+    pub fn passes_on(&self, answer: &Relayed) -> bool {
+        self.next.contains(&answer.rcode()) || (self.next_on_nodata && answer.is_nodata())
+    }
+
+    /// Whether some answers lead to the next forwarder.
+    pub fn has_next(&self) -> bool {
+        self.next_on_nodata || !self.next.is_empty()
     }
 }
 

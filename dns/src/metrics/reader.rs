@@ -42,10 +42,12 @@ impl Collector for Reader {
         requests(&tallies, &mut encoder)?;
         responses(&tallies, &mut encoder)?;
         singles(&metrics, &mut encoder)?;
+        searches(&tallies, &mut encoder)?;
         caches(&metrics, &mut encoder)?;
         proxies(&metrics, &mut encoder)?;
         https(&metrics, &mut encoder)?;
         followed(&metrics, &mut encoder)?;
+        metrics.upkeep.encode(&mut encoder)?;
         distributions(&tallies, &mut encoder)
     }
 }
@@ -126,6 +128,19 @@ fn singles(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(),
     for (name, help, counter) in counters {
         let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family)?;
+    }
+    Ok(())
+}
+
+fn searches(tallies: &[Arc<Tally>], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let (name, help) = ("coredns_autopath_success", "Searches done for clients that led to an answer");
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for of_server in tallies.chunk_by(|one, other| one.server == other.server) {
+        let count = of_server.iter().map(|tally| tally.searches.load(Ordering::Relaxed)).sum::<u64>();
+        if count > 0 {
+            let labels = [("server", of_server[0].server.as_str())];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }
@@ -216,7 +231,7 @@ fn proxies(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(),
 }
 
 /// The upper bounds of durations.
-fn seconds() -> Vec<f64> {
+pub(super) fn seconds() -> Vec<f64> {
     (0..DURATIONS).map(|place| (FIRST_DURATION_US << place) as f64 / 1_000_000.0).collect()
 }
 

@@ -85,7 +85,7 @@ async fn ask(
     let message = relayable(query);
     loop {
         let asked = chain.forward[forward].ask(&message, transport).await;
-        let passed_on = |answer: &Relayed| chain.forward[forward].options.next.contains(&answer.rcode());
+        let passed_on = |answer: &Relayed| chain.forward[forward].options.passes_on(answer);
         match chain.forward_of(&query.name, forward + 1) {
             Some(next) if asked.as_ref().is_ok_and(passed_on) => forward = next,
             _ => return asked,

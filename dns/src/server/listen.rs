@@ -86,7 +86,17 @@ impl Listener {
 
 /// Every address that can be listened on; link-local ones need a scope and are left out.
 pub fn local_addresses() -> Result<Vec<IpAddr>, Error> {
+    addresses(|_| true)
+}
+
+/// Those of one interface; none if there is no such interface.
+pub fn addresses_of(interface: &str) -> Result<Vec<IpAddr>, Error> {
+    addresses(|name| name == interface)
+}
+
+fn addresses(wanted: impl Fn(&str) -> bool) -> Result<Vec<IpAddr>, Error> {
     let interfaces = getifaddrs().map_err(|error| Error::Interfaces(error.into()))?;
+    let interfaces = interfaces.filter(|interface| wanted(&interface.interface_name));
     let addresses = interfaces.filter_map(|interface| {
         let address = interface.address?;
         let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));

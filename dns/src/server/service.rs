@@ -24,7 +24,7 @@ use crate::wire::{Rcode, kind};
 use crate::zone::Resolved;
 
 /// Queries that wait for somebody else at once; more are shed.
-const WAITING_MAX: usize = 4096;
+pub(super) const WAITING_MAX: usize = 4096;
 /// How often one query may lead to another. Aliases within a zone do not count.
 const ROUNDS_MAX: usize = 8;
 /// A resolver may ask again; a loop asks on and on.

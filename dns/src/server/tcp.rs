@@ -15,7 +15,7 @@ use super::{https, stream};
 use crate::block::{Place, Scheme};
 
 /// Connections at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 4096;
+pub(super) const CONNECTIONS_MAX: usize = 4096;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Accepts connections until the server ends.

@@ -168,6 +168,11 @@ impl Relayed {
         self.has_soa
     }
 
+    /// Whether it says that there is nothing to be had under the name, or not of that type.
+    pub fn is_nodata(&self) -> bool {
+        self.rcode == 0 && self.counts[0] == 0
+    }
+
     /// Whether it has a record of the type asked for.
     pub fn has_data(&self) -> bool {
         self.has_kind

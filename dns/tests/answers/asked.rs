@@ -13,14 +13,42 @@ use seaway_dns::feed::Feed;
 use seaway_dns::name;
 use seaway_dns::wire::writer::Transport;
 
+/// The headless Service `db` in namespace `t`, with these endpoints.
+pub(crate) fn headless(endpoints: &str) -> String {
+    HEADLESS.replace("ENDPOINTS", endpoints)
+}
+
+const HEADLESS: &str = r"
+apiVersion: v1
+kind: Namespace
+metadata: {name: t}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: t}
+spec: {clusterIP: None, ports: [{name: sql, port: 5432, protocol: TCP}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: db-1, namespace: t, labels: {kubernetes.io/service-name: db}}
+addressType: IPv4
+ports: [{name: sql, port: 5432, protocol: TCP}]
+endpoints: [ENDPOINTS]
+";
+
+/// What manifests say, without a warning.
+pub(crate) fn snapshot(manifests: &str) -> Arc<Snapshot> {
+    let (mut snapshot, warnings) = Snapshot::from_manifests(manifests);
+    assert_eq!(warnings, []);
+    snapshot.imply_namespaces();
+    Arc::new(snapshot)
+}
+
 /// An engine for one block with these plugins; files that they name are in `dir`.
 pub(crate) fn serve_in(dir: &Path, plugins: &str, manifests: &str) -> Engine {
     let text = format!(".:53 {{\n{plugins}\n}}\n");
     let engine = Engine::new(corefile::parse(&text, dir).unwrap());
-    let (mut snapshot, warnings) = Snapshot::from_manifests(manifests);
-    assert_eq!(warnings, []);
-    snapshot.imply_namespaces();
-    Feed::new(&engine).update(&engine, &Arc::new(snapshot), 1);
+    Feed::new(&engine).update(&engine, &snapshot(manifests), 1);
     engine
 }
 

@@ -2,33 +2,15 @@
 
 use seaway_dns::wire::kind;
 
-use super::asked::{ask, serve};
+use super::asked::{ask, headless, serve};
 
-/// A headless Service, with its endpoints' conditions for `ENDPOINTS`.
-const MANIFESTS: &str = r"
-apiVersion: v1
-kind: Namespace
-metadata: {name: t}
----
-apiVersion: v1
-kind: Service
-metadata: {name: db, namespace: t}
-spec: {clusterIP: None, ports: [{name: sql, port: 5432, protocol: TCP}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: db-1, namespace: t, labels: {kubernetes.io/service-name: db}}
-addressType: IPv4
-ports: [{name: sql, port: 5432, protocol: TCP}]
-endpoints: [ENDPOINTS]
-";
 const READY: &str = "{addresses: [10.1.0.1]}";
 const ENDING: &str = "{addresses: [10.1.0.2], conditions: {ready: false, serving: true, terminating: true}}";
 const ENDED: &str = "{addresses: [10.1.0.3], conditions: {ready: false, serving: false, terminating: true}}";
 
 /// The response code and the addresses of `db`.
 fn check(options: &str, endpoints: &[&str], expected: &str) {
-    let engine = serve(options, &MANIFESTS.replace("ENDPOINTS", &endpoints.join(", ")));
+    let engine = serve(options, &headless(&endpoints.join(", ")));
     let found = ask(&engine, "db.t.svc.cluster.local.", kind::A);
     assert_eq!(found.replace("db.t.svc.cluster.local. A ", ""), expected, "{options}, {endpoints:?}");
 }

@@ -3,7 +3,7 @@
 use seaway_dns::corefile;
 use seaway_dns::wire::kind;
 
-use super::asked::{ask, serve_in};
+use super::asked::{ask, serve_in, snapshot};
 
 const MANIFESTS: &str = r"
 apiVersion: multicluster.x-k8s.io/v1alpha1
@@ -98,11 +98,6 @@ fn a_change_of_an_import_changes_the_serial_and_nothing_else() {
     let serial = |manifests: &str| {
         let engine = serve_in(".".as_ref(), PLUGIN, MANIFESTS);
         let mut feed = seaway_dns::feed::Feed::new(&engine);
-        let snapshot = |text: &str| {
-            let mut snapshot = seaway_cluster::Snapshot::from_manifests(text).0;
-            snapshot.imply_namespaces();
-            std::sync::Arc::new(snapshot)
-        };
         feed.update(&engine, &snapshot(MANIFESTS), 1);
         feed.update(&engine, &snapshot(manifests), 1);
         let index = engine.chains()[0].kubernetes.as_ref().unwrap().index();

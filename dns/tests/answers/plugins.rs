@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use hickory_proto::op::Message;
+use std::sync::Arc;
+
 use seaway_dns::engine::{Context, Engine};
+use seaway_dns::metrics::Metrics;
 use seaway_dns::wire::kind;
 use seaway_dns::wire::writer::Transport;
 
@@ -233,6 +236,17 @@ fn searches_are_done_for_pods_and_for_nobody_else() {
 }
 
 #[test]
+fn searches_that_lead_to_an_answer_are_counted() {
+    let metrics = Arc::new(Metrics::default());
+    let engine = serve("autopath cluster.local @kubernetes\nfile zone example.org").counted(&metrics);
+    for name in ["www.example.org.t.svc.cluster.local.", "gone.example.org.t.svc.cluster.local."] {
+        ask_from("10.1.9.1", &engine, name, kind::A);
+    }
+    let text = metrics.text().unwrap();
+    assert!(text.contains("coredns_autopath_success_total{server=\"dns://:53\"} 1\n"), "{text}");
+}
+
+#[test]
 fn zones_go_to_those_who_may_have_them() {
     let engine = serve("transfer {\nto 10.1.9.0/24\n}\nfile zone example.org");
     let ask = |name: &str, kind, client: &str| {
@@ -262,6 +276,20 @@ fn labels_choose_services() {
     let found = ask(&engine, "web.t.svc.cluster.local.", kind::A);
     assert_eq!(found, "0; web.t.svc.cluster.local. A 10.0.0.1");
     assert_eq!(ask(&engine, "db.t.svc.cluster.local.", kind::A), "3");
+}
+
+#[test]
+fn labels_choose_namespaces() {
+    let namespace = "---\n{apiVersion: v1, kind: Namespace, metadata: {name: t, labels: {team: a}}}\n";
+    let engine = |selector: &str| {
+        let options = format!("namespace_labels {selector}\npods insecure");
+        serve_cluster(&options, &format!("{MANIFESTS}{namespace}"))
+    };
+    for name in ["web.t.svc.cluster.local.", "1-2-3-4.t.pod.cluster.local."] {
+        assert!(ask(&engine("team in (a, b)"), name, kind::A).starts_with("0; "), "{name}");
+        assert_eq!(ask(&engine("team=b"), name, kind::A), "3", "{name}");
+    }
+    assert_eq!(ask(&engine("team=b"), "t.svc.cluster.local.", kind::A), "3");
 }
 
 #[test]

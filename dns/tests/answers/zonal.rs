@@ -2,37 +2,15 @@
 
 use seaway_dns::wire::kind;
 
-use super::asked::{ask, serve};
+use super::asked::{ask, headless, serve};
 
-const MANIFESTS: &str = r"
-apiVersion: v1
-kind: Namespace
-metadata: {name: t}
----
-apiVersion: v1
-kind: Service
-metadata: {name: db, namespace: t}
-spec: {clusterIP: None, ports: [{name: sql, port: 5432, protocol: TCP}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: vip, namespace: t}
-spec: {clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1], ipFamilies: [IPv4]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: db-1, namespace: t, labels: {kubernetes.io/service-name: db}}
-addressType: IPv4
-ports: [{name: sql, port: 5432, protocol: TCP}]
-endpoints:
-- {addresses: [10.1.0.1], zone: eu-1a}
-- {addresses: [10.1.0.2], zone: eu-1b}
-- {addresses: [10.1.0.3], zone: eu.2}
-";
+const ENDPOINTS: &str = "{addresses: [10.1.0.1], zone: eu-1a}, {addresses: [10.1.0.2], zone: eu-1b}, {addresses: [10.1.0.3], zone: eu.2}";
+const VIP: &str = "---\n{apiVersion: v1, kind: Service, metadata: {name: vip, namespace: t}, spec: {clusterIP: 10.0.0.1}}\n";
 
 /// The response code and the number of answers for a name below `t.svc.cluster.local`.
 fn check(options: &str, front: &str, kind: u16, expected: (&str, usize)) {
-    let found = ask(&serve(options, MANIFESTS), &format!("{front}.t.svc.cluster.local."), kind);
+    let manifests = headless(ENDPOINTS) + VIP;
+    let found = ask(&serve(options, &manifests), &format!("{front}.t.svc.cluster.local."), kind);
     let mut parts = found.split("; ");
     let found = (parts.next().unwrap(), parts.count());
     assert_eq!(found, expected, "{front} {}", kind::text(kind));

@@ -8,7 +8,8 @@
 //!
 //! The server stands in for the Service only while it is ready and answers. When the agent is asked to
 //! stop, new queries go to the Service's own endpoints first, and the server answers on for its
-//! lameduck time.
+//! lameduck time. When the agent is killed or hangs, the programs are no longer told that the server
+//! answers, and lead to the Service's own endpoints by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,8 +22,9 @@ use clap::Args as ClapArgs;
 use seaway_cluster::Update;
 use seaway_cluster::source::Wants;
 use seaway_dataplane::site;
+use seaway_dataplane::stand_in::StandIn;
 use seaway_dns::block::{Place, Scheme};
-use seaway_dns::server::{Listener, Server, ServerOptions, Service};
+use seaway_dns::server::{Listener, Server, ServerOptions, Service, descriptors_max};
 use tokio::net::UdpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -30,7 +32,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::Usage;
-use crate::dns::Configuration;
+use crate::dns::{Configuration, raise_descriptors};
 
 /// The port of the cluster's DNS.
 const PORT: u16 = 53;
@@ -38,6 +40,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// Probes in a row without an answer after which a listener is not used any more.
 const FAILURES_MAX: u32 = 2;
+/// How long the programs lead to the server after it was last known to answer. A round of probes takes
+/// two answers and a pause.
+const ANSWERS_FOR: Duration = Duration::from_secs(3);
 /// Queries under way when the agent is asked to stop have at least this long.
 const DRAIN_MIN: Duration = Duration::from_secs(1);
 /// A query of opcode STATUS: the server refuses it by itself (NOTIMP), and asks nobody.
@@ -73,6 +78,8 @@ pub(super) struct NodeDns {
     server: Option<Server>,
     listening: BTreeSet<SocketAddr>,
     prober: Option<JoinHandle<()>>,
+    /// The folder of the pinned maps.
+    maps: PathBuf,
     sender: watch::Sender<BTreeSet<SocketAddr>>,
     answering: watch::Receiver<BTreeSet<SocketAddr>>,
     ending: bool,
@@ -80,12 +87,15 @@ pub(super) struct NodeDns {
 
 impl NodeDns {
     /// The server that is asked for, if one is.
-    pub(super) fn new(args: &Args) -> Result<Option<Self>> {
+    pub(super) fn new(args: &Args, maps: PathBuf) -> Result<Option<Self>> {
         let Some(corefile) = &args.corefile else { return Ok(None) };
         let configuration = Configuration::read(corefile.clone()).context("--dns-corefile")?;
         if !configuration.blocks().iter().any(|block| block.place() == place()) {
             return Err(Usage("--dns-corefile: no server block answers plain DNS on port 53").into());
         }
+        let families = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let listeners = families.map(|address: IpAddr| listener((address, args.port).into()));
+        raise_descriptors(descriptors_max(configuration.blocks(), &listeners, args.threads));
         let service = Service::new(configuration.engine());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let (sender, answering) = watch::channel(BTreeSet::new());
@@ -97,6 +107,7 @@ impl NodeDns {
             server: None,
             listening: BTreeSet::new(),
             prober: None,
+            maps,
             sender,
             answering,
             ending: false,
@@ -130,20 +141,22 @@ impl NodeDns {
         if let Some(server) = self.server.take() {
             server.stop();
         }
-        let listeners: Vec<Listener> =
-            wanted.iter().map(|address| Listener { address: *address, place: place() }).collect();
+        let listeners: Vec<Listener> = wanted.iter().copied().map(listener).collect();
         let _entered = runtime.enter();
         let options = ServerOptions { threads: self.args.threads };
-        match Server::start(&self.service, &listeners, options) {
-            Ok(server) => {
+        let started = StandIn::open(&self.maps)
+            .map_err(anyhow::Error::from)
+            .and_then(|stand_in| Ok((stand_in, Server::start(&self.service, &listeners, options)?)));
+        match started {
+            Ok((stand_in, server)) => {
                 tracing::info!(listeners = ?wanted, "answering DNS for this node");
-                self.prober =
-                    Some(tokio::spawn(probe(Arc::clone(&self.service), wanted.clone(), self.sender.clone())));
+                let (service, sender) = (Arc::clone(&self.service), self.sender.clone());
+                self.prober = Some(tokio::spawn(probe(service, wanted.clone(), stand_in, sender)));
                 (self.server, self.listening) = (Some(server), wanted);
             }
             Err(error) => {
                 self.listening.clear();
-                let error = &error as &dyn std::error::Error;
+                let error = error.as_ref() as &dyn std::error::Error;
                 tracing::warn!(error, "cannot answer DNS for this node yet; it will be tried again");
             }
         }
@@ -162,6 +175,7 @@ impl NodeDns {
             services: self.args.services.iter().copied().collect(),
             listeners: self.answering.borrow().clone(),
             ending: self.ending,
+            silent: false,
         }
     }
 
@@ -194,14 +208,19 @@ impl Drop for NodeDns {
     }
 }
 
+fn listener(address: SocketAddr) -> Listener {
+    Listener { address, place: place() }
+}
+
 fn place() -> Place {
     Place { scheme: Scheme::Dns, port: PORT }
 }
 
-/// Tells which listeners answer, as long as the server is ready.
+/// Tells which listeners answer, as long as the server is ready; the programs are told first.
 async fn probe(
     service: Arc<Service>,
     listeners: BTreeSet<SocketAddr>,
+    mut stand_in: StandIn,
     sender: watch::Sender<BTreeSet<SocketAddr>>,
 ) {
     let mut failures: BTreeMap<SocketAddr, u32> =
@@ -213,6 +232,12 @@ async fn probe(
         let ready = service.unready(Instant::now()).is_none();
         let sound = failures.iter().filter(|(_, failed)| ready && **failed < FAILURES_MAX);
         let sound: BTreeSet<SocketAddr> = sound.map(|(listener, _)| *listener).collect();
+        if !sound.is_empty()
+            && let Err(error) = stand_in.renew(ANSWERS_FOR)
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "queries go to the cluster's endpoints");
+        }
         sender.send_if_modified(|known| {
             let changed = *known != sound;
             if changed {

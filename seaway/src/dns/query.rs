@@ -46,12 +46,14 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     let (asked, of_kind) = question(args)?;
     let mut configuration = Configuration::read(args.corefile.clone())?;
     let wants = configuration.wants();
-    let facts = timeout(FACTS_WITHIN, args.facts.follow(&wants)).await;
-    let facts =
-        facts.context("the API server gave no facts; is it there, and may its Services be listed?")??;
     let service = Service::new(configuration.engine());
-    let facts = facts.borrow().clone();
-    configuration.feed(&service, &facts);
+    if configuration.follows(args.facts.named()) {
+        let facts = timeout(FACTS_WITHIN, args.facts.follow(&wants)).await;
+        let facts =
+            facts.context("the API server gave no facts; is it there, and may its Services be listed?")??;
+        let facts = facts.borrow().clone();
+        configuration.feed(&service, &facts);
+    }
     let port = configuration.blocks().first().map_or(53, |block| block.port);
     let mut message = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     message.extend_from_slice(&asked);

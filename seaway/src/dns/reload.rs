@@ -29,6 +29,8 @@ pub(crate) struct Configuration {
     named: Vec<Option<u64>>,
     blocks: Vec<Block>,
     feed: Feed,
+    /// Somebody follows the facts.
+    followed: bool,
 }
 
 impl Configuration {
@@ -38,7 +40,7 @@ impl Configuration {
         let blocks = parse(&file, &text)?;
         let feed = Feed::new(&Engine::new(blocks.clone()));
         let named = contents(&blocks);
-        Ok(Self { file, text, named, blocks, feed })
+        Ok(Self { file, text, named, blocks, feed, followed: true })
     }
 
     pub(crate) fn blocks(&self) -> &[Block] {
@@ -61,6 +63,19 @@ impl Configuration {
     pub(crate) fn feed(&mut self, service: &Service, facts: &Update) {
         service.follow(facts.freshness.clone());
         self.feed.update(&service.engine(), &facts.snapshot, now_s());
+    }
+
+    /// How long the first facts are waited for before anything is answered.
+    pub(crate) fn startup(&self) -> Duration {
+        let options = self.blocks.iter().filter_map(|block| block.kubernetes.as_ref());
+        options.map(|options| options.startup).max().unwrap_or_default()
+    }
+
+    /// Whether facts are to be followed: a server without names of a cluster needs none, unless a source is
+    /// `named`.
+    pub(crate) fn follows(&mut self, named: bool) -> bool {
+        self.followed = named || knows_cluster(&self.blocks);
+        self.followed
     }
 
     /// How long to go on after being asked to stop.
@@ -124,6 +139,9 @@ impl Configuration {
         if pods(&blocks) && !pods(&self.blocks) {
             bail!("`pods verified` needs facts that are not followed yet, which needs a restart");
         }
+        if knows_cluster(&blocks) && !self.followed {
+            bail!("`kubernetes` needs facts that are not followed yet, which needs a restart");
+        }
         if shares(&blocks) && !shares(&self.blocks) {
             bail!("`multicluster` needs facts that are not followed yet, which needs a restart");
         }
@@ -158,7 +176,7 @@ impl Configuration {
 /// What the files that blocks name hold, as far as that matters; `None` for one that cannot be read.
 fn contents(blocks: &[Block]) -> Vec<Option<u64>> {
     let hash = |file: &PathBuf| {
-        let octets = std::fs::read(file).ok()?;
+        let octets = if file.is_dir() { names_in(file) } else { std::fs::read(file).ok()? };
         let mut hasher = DefaultHasher::new();
         hasher.write(&octets);
         Some(hasher.finish())
@@ -166,8 +184,21 @@ fn contents(blocks: &[Block]) -> Vec<Option<u64>> {
     blocks.iter().flat_map(|block| &block.watched).map(hash).collect()
 }
 
+/// The names of a folder's entries, in order.
+fn names_in(folder: &Path) -> Vec<u8> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+    names.sort_unstable();
+    names.iter().flat_map(|name| [name.as_encoded_bytes(), b"/"].concat()).collect()
+}
+
 fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Whether there are names of a cluster.
+fn knows_cluster(blocks: &[Block]) -> bool {
+    blocks.iter().any(|block| block.kubernetes.is_some())
 }
 
 /// Whether there are names of Services that several clusters share.
@@ -218,6 +249,25 @@ mod tests {
             found.extend(runtime.block_on(answer).and_then(|(answer, _)| answer.last().copied()));
         }
         found
+    }
+
+    #[test]
+    fn imported_files_take_effect_when_they_come_and_when_they_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let (corefile, folder) = (dir.path().join("Corefile"), dir.path().join("more"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(&corefile, ".:5399 {\nbind 127.0.0.1\nimport more/*.override\n}\n").unwrap();
+        let mut configuration = Configuration::read(corefile).unwrap();
+        let service = Service::new(configuration.engine());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut answers = |last: u8| {
+            let text = format!("hosts {{\n192.0.2.{last} h.example\n}}\n");
+            std::fs::write(folder.join("hosts.override"), text).unwrap();
+            configuration.reload(&service, None);
+            let answer = service.answer(QUERY, 5399, ([127, 0, 0, 1], 1).into());
+            runtime.block_on(answer).and_then(|(answer, _)| answer.last().copied())
+        };
+        assert_eq!([1, 2].map(&mut answers), [Some(1), Some(2)]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub struct MemoryTables {
     /// As `CONFIG` was when the tables were made.
     config: Config,
     now: Cell<u64>,
+    stands_in: Cell<bool>,
     randoms: RefCell<VecDeque<u32>>,
 }
 
@@ -48,6 +49,7 @@ impl MemoryTables {
             packets: RefCell::default(),
             connections: RefCell::default(),
             now: Cell::new(1_000_000),
+            stands_in: Cell::new(false),
             randoms: RefCell::default(),
         }
     }
@@ -60,6 +62,11 @@ impl MemoryTables {
     /// Lets so many ticks pass.
     pub fn pass(&self, ticks: u64) {
         self.now.set(self.now.get() + ticks);
+    }
+
+    /// The server of this node's agent stands in from now on, or does not.
+    pub fn stand_in(&self, stands_in: bool) {
+        self.stands_in.set(stands_in);
     }
 
     /// The next random numbers; after them come zeros, which choose a slice's first slot.
@@ -140,6 +147,10 @@ impl Tables for MemoryTables {
 
     fn device(&self, _ifindex: u32) -> u32 {
         DEVICE_XDP_TRANSMIT
+    }
+
+    fn stands_in(&self) -> bool {
+        self.stands_in.get()
     }
 
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {

@@ -166,9 +166,9 @@ fn joined(
                 ready: joined.endpoint.ready,
                 serving: joined.endpoint.serving,
                 terminating: joined.endpoint.terminating,
-                local: joined.endpoint.node.as_deref() == Some(NODE),
-                zone_hints: joined.endpoint.hints.zones.iter().map(ToString::to_string).collect(),
-                node_hints: joined.endpoint.hints.nodes.iter().map(ToString::to_string).collect(),
+                local: joined.endpoint.node() == Some(NODE),
+                zone_hints: joined.endpoint.hints().zones.iter().map(ToString::to_string).collect(),
+                node_hints: joined.endpoint.hints().nodes.iter().map(ToString::to_string).collect(),
             });
             outcome.expected.entry(port_name(service, key.name)).or_default().extend(entries);
         }
