@@ -52,7 +52,7 @@ fn the_soft_limit_of_open_files_is_raised_and_a_low_hard_one_is_told() {
 
 #[test]
 fn a_server_that_knows_no_cluster_needs_none() {
-    let hosts = "example:5399\n{\nhosts {\n192.0.2.7 h.example\n}\n}\n";
+    let hosts = "example:5399\n{\nhosts {\n192.0.2.7 h.example\nfallthrough\n}\n}\n";
     let found = said(hosts, &["query", "h.example", "--corefile"]);
     assert!(found.contains("answer     h.example. 3600 IN A 192.0.2.7"), "{found}");
     let found = said(hosts, &["query", "other.example", "--corefile"]);
