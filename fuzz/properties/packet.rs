@@ -92,8 +92,16 @@ pub(crate) fn check(octets: &[u8]) {
         if let (Some(log), Ok(query)) = (log, Query::read(octets)) {
             let (request, took) = (octets.len(), Duration::ZERO);
             let rcode = reply.rcode;
-            let exchange =
-                Exchange { query: &query, request, answer: &out, rcode, client: peer, transport, took };
+            let exchange = Exchange {
+                query: &query,
+                request,
+                answer: &out,
+                rcode,
+                client: peer,
+                local: None,
+                transport,
+                took,
+            };
             assert!(log.line(&exchange).is_some_and(|line| line.is_ascii()), "a line is printable");
         }
     }

@@ -1,7 +1,7 @@
 //! Lines about queries, in the formats and for the classes of answers of CoreDNS's `log`.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::name::{self, Name, Zone};
@@ -112,6 +112,8 @@ pub struct Exchange<'e> {
     pub rcode: u16,
     /// Who asked, where that is known.
     pub client: Option<SocketAddr>,
+    /// The address that was asked, where that is known.
+    pub local: Option<IpAddr>,
     /// How the query came.
     pub transport: Transport,
     /// How long it took.
@@ -230,7 +232,11 @@ impl Exchange<'_> {
                 Some(client) => write!(line, "{}", client.port()),
                 None => write!(line, "-"),
             },
-            Field::Local => write!(line, "-"),
+            Field::Local => match self.local {
+                Some(IpAddr::V4(address)) => write!(line, "{address}"),
+                Some(IpAddr::V6(address)) => write!(line, "[{address}]"),
+                None => write!(line, "-"),
+            },
             Field::Size => write!(line, "{}", self.request),
             Field::ResponseSize => write!(line, "{}", self.answer.len()),
             Field::Duration => write!(line, "{}s", self.took.as_secs_f64()),
@@ -270,6 +276,7 @@ mod tests {
             answer: &answer,
             rcode: u16::from(rcode),
             client: Some("[fd00::1]:4000".parse().unwrap()),
+            local: Some("fd00::a".parse().unwrap()),
             transport: Transport::Udp,
             took: Duration::from_micros(62),
         };
@@ -288,7 +295,7 @@ mod tests {
         assert_eq!(line("{common}", [0x85, 0, 1, 0], A), (Class::Success, common.to_owned()));
         let combined = format!("{common} \"0\"");
         assert_eq!(line("{combined}", [0x85, 0, 1, 0], A), (Class::Success, combined));
-        assert_eq!(line("a {rcode} {local} b", [0x80, 5, 0, 0], b"").1, "a REFUSED - b");
+        assert_eq!(line("a {rcode} {local} b", [0x80, 5, 0, 0], b"").1, "a REFUSED [fd00::a] b");
         assert_eq!(Format::parse("{remote} {nothing}"), Err("nothing".to_owned()));
         assert_eq!(Format::default(), Format::parse("{common}").unwrap());
     }

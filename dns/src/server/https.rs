@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,9 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::service::{Arrival, Service};
-use crate::block::Place;
 use crate::wire::relay::Relayed;
-use crate::wire::writer::Transport;
 
 const PATH: &str = "/dns-query";
 const MESSAGE_TYPE: &str = "application/dns-message";
@@ -34,12 +31,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Answers the requests of a connection.
 pub(super) async fn converse(
     stream: TlsStream<TcpStream>,
-    peer: SocketAddr,
     service: Arc<Service>,
-    place: Place,
+    arrival: Arrival,
 ) -> io::Result<()> {
     let second = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let arrival = Arrival { transport: Transport::Tcp, place, peer };
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);
         async move { Ok::<_, Infallible>(respond(request, service, arrival).await) }

@@ -1,7 +1,7 @@
 //! DNS over QUIC (RFC 9250): a stream for each query.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,12 +77,13 @@ fn config(service: &Service, place: Place) -> Option<ServerConfig> {
 
 async fn converse(incoming: Incoming, service: Arc<Service>, place: Place) -> io::Result<()> {
     let connection = incoming.await?;
-    let peer = connection.remote_address();
+    let (peer, local) = (connection.remote_address(), connection.local_ip());
+    let arrival = Arrival { transport: Transport::Tcp, place, peer, local };
     loop {
         let (send, receive) = connection.accept_bi().await?;
         let (connection, service) = (connection.clone(), Arc::clone(&service));
         tokio::spawn(async move {
-            if answer(send, receive, service, place, peer).await.is_none() {
+            if answer(send, receive, service, arrival).await.is_none() {
                 close(&connection);
             }
         });
@@ -94,8 +95,7 @@ async fn answer(
     mut send: SendStream,
     mut receive: RecvStream,
     service: Arc<Service>,
-    place: Place,
-    peer: SocketAddr,
+    arrival: Arrival,
 ) -> Option<()> {
     let read = timeout(READ, receive.read_to_end(QUERY_MAX)).await.ok()?.ok()?;
     let (length, query) = read.split_first_chunk::<2>()?;
@@ -104,8 +104,7 @@ async fn answer(
     if !whole || query.get(..2) != Some(&[0, 0]) {
         return None;
     }
-    let arrival = Arrival { transport: Transport::Tcp, place, peer };
-    let answers = match service.engine().transfer(query, place, peer) {
+    let answers = match service.engine().transfer(query, arrival.place, arrival.peer) {
         Some(messages) => messages,
         None => Arc::clone(&service).resolve(query.to_vec(), arrival).await.into_iter().collect(),
     };

@@ -1,7 +1,7 @@
 //! Lines about queries: those that `log` asks for, and failed ones for `errors`.
 
 use std::backtrace::Backtrace;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ pub(super) struct Answered<'a> {
     pub(super) reply: &'a Reply,
     pub(super) transport: Transport,
     pub(super) client: Option<SocketAddr>,
+    pub(super) local: Option<IpAddr>,
     pub(super) took: Duration,
 }
 
@@ -72,6 +73,7 @@ pub(super) fn report(engine: &Engine, answered: &Answered<'_>) {
             answer: answered.answer,
             rcode,
             client: answered.client,
+            local: answered.local,
             transport: answered.transport,
             took: answered.took,
         };

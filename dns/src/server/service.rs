@@ -1,7 +1,7 @@
 //! What stands behind all listeners: the engine in force, and whoever has to be waited for.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -60,6 +60,8 @@ pub(super) struct Arrival {
     pub(super) transport: Transport,
     pub(super) place: Place,
     pub(super) peer: SocketAddr,
+    /// The address that was asked, where it is known.
+    pub(super) local: Option<IpAddr>,
 }
 
 impl Service {
@@ -213,11 +215,10 @@ impl Service {
         }
         let engine = self.engine();
         if engine.reports(&reply) {
-            let Arrival { transport, peer, .. } = arrival;
+            let Arrival { transport, peer, local, .. } = arrival;
             let (client, took) = (Some(peer), begun.elapsed());
-            let answered =
-                Answered { query: &query, answer: &answer, reply: &reply, transport, client, took };
-            report(&engine, &answered);
+            let (query, answer, reply) = (&query, &answer, &reply);
+            report(&engine, &Answered { query, answer, reply, transport, client, local, took });
         }
         let sample = Sample {
             reply,
@@ -233,7 +234,7 @@ impl Service {
 
     /// Answers one query as if it had come over TCP; `None` if it gets no answer.
     pub async fn answer(&self, query: &[u8], port: u16, peer: SocketAddr) -> Option<(Vec<u8>, Reply)> {
-        let arrival = Arrival { transport: Transport::Tcp, place: port.into(), peer };
+        let arrival = Arrival { transport: Transport::Tcp, place: port.into(), peer, local: None };
         self.rounds(query, arrival, Stage::Client, ROUNDS_MAX).await
     }
 

@@ -1,7 +1,6 @@
 //! DNS over a stream: messages with their length in front (RFC 7766), encrypted or not.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +8,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::service::{Arrival, Service};
-use crate::block::Place;
-use crate::wire::writer::Transport;
 
 const FIRST_READ: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(10);
@@ -19,9 +16,8 @@ const WRITE: Duration = Duration::from_secs(5);
 /// Answers the queries of a connection, one after the other.
 pub(super) async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    peer: SocketAddr,
     service: Arc<Service>,
-    place: Place,
+    arrival: Arrival,
 ) -> io::Result<()> {
     let mut patience = FIRST_READ;
     loop {
@@ -35,8 +31,7 @@ pub(super) async fn converse(
         patience = IDLE;
         let mut query = vec![0; usize::from(length)];
         timeout(FIRST_READ, stream.read_exact(&mut query)).await??;
-        let arrival = Arrival { transport: Transport::Tcp, place, peer };
-        let transfer = service.engine().transfer(&query, place, peer);
+        let transfer = service.engine().transfer(&query, arrival.place, arrival.peer);
         let answers = match transfer {
             Some(messages) => messages,
             None => match Arc::clone(&service).resolve(query, arrival).await {

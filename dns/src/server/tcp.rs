@@ -10,9 +10,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::service::Service;
+use super::service::{Arrival, Service};
 use super::{https, stream};
 use crate::block::{Place, Scheme};
+use crate::wire::writer::Transport;
 
 /// Connections at once; more wait to be accepted.
 pub(super) const CONNECTIONS_MAX: usize = 4096;
@@ -65,14 +66,16 @@ async fn converse(
     place: Place,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let local = Some(stream.local_addr()?.ip());
+    let arrival = Arrival { transport: Transport::Tcp, place, peer, local };
     if place.scheme == Scheme::Dns {
-        return stream::converse(stream, peer, service, place).await;
+        return stream::converse(stream, service, arrival).await;
     }
     // Looked up for each connection: a reload may have brought another certificate.
     let config = service.engine().tls(place).ok_or_else(|| io::Error::other("there is no certificate"))?;
     let stream = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await??;
     match place.scheme {
-        Scheme::Https => https::converse(stream, peer, service, place).await,
-        _ => stream::converse(stream, peer, service, place).await,
+        Scheme::Https => https::converse(stream, service, arrival).await,
+        _ => stream::converse(stream, service, arrival).await,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::array;
 use std::io::IoSliceMut;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -30,6 +30,8 @@ const QUERY_MAX: usize = 4096 + 192;
 /// One thread's part of the server.
 pub(super) struct Worker {
     socket: Arc<UdpSocket>,
+    /// The address that is asked; nothing where the socket has all of them.
+    local: Option<IpAddr>,
     service: Arc<Service>,
     place: Place,
     number: usize,
@@ -37,7 +39,8 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(socket: UdpSocket, service: Arc<Service>, place: Place, number: usize) -> Self {
-        Self { socket: Arc::new(socket), service, place, number }
+        let local = socket.local_addr().ok().map(|local| local.ip()).filter(|local| !local.is_unspecified());
+        Self { socket: Arc::new(socket), local, service, place, number }
     }
 
     pub(super) fn spawn(self, stop: Arc<AtomicBool>) -> JoinHandle<()> {
@@ -101,8 +104,8 @@ impl Worker {
             Step::Reply(reply) => {
                 if engine.reports(&reply) {
                     let (answer, client, took) = (out.as_slice(), address(&peer), now.elapsed());
-                    let transport = Transport::Udp;
-                    report(engine, &Answered { query, answer, reply: &reply, transport, client, took });
+                    let (transport, local, reply) = (Transport::Udp, self.local, &reply);
+                    report(engine, &Answered { query, answer, reply, transport, client, local, took });
                 }
                 if reply.refresh.is_some() {
                     Arc::clone(&self.service).refresh(query.to_vec(), reply);
@@ -113,7 +116,8 @@ impl Worker {
             Step::Silence => {}
             Step::Ask(_) => {
                 let Some(address) = address(&peer) else { return };
-                let arrival = Arrival { transport: Transport::Udp, place: self.place, peer: address };
+                let (place, local) = (self.place, self.local);
+                let arrival = Arrival { transport: Transport::Udp, place, peer: address, local };
                 let socket = Arc::clone(&self.socket);
                 Arc::clone(&self.service).later(query.to_vec(), arrival, move |answer| {
                     // The client may be gone, which is its own affair.
