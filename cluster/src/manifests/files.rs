@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::decode::contents;
 use super::object::Object;
@@ -108,12 +109,12 @@ impl Facts {
                 self.inputs.families.insert(service.name.clone(), families);
                 snapshot.services.insert(service.name.clone(), service);
             }
-            Object::EndpointSlice(_, [own, imported]) => {
+            Object::EndpointSlice([own, imported]) => {
                 own.into_iter().for_each(|slice| self.slices.insert(slice));
                 imported.into_iter().for_each(|slice| self.imported.insert(slice));
             }
-            Object::Endpoints(name, slices) => {
-                self.inputs.endpoints.insert(name, slices);
+            Object::Endpoints(mirror) => {
+                self.inputs.endpoints.insert(mirror.name.clone(), Arc::clone(&mirror.slices));
             }
             Object::Pod(pod) => {
                 snapshot.pods.insert(pod.name.clone(), pod);

@@ -18,9 +18,9 @@ pub(super) enum Object {
     /// A Service, and the families it declares.
     Service(Arc<Service>, Arc<[AddressFamily]>),
     /// A slice: as part of a Service, and as part of a ServiceImport. It is at least one of them.
-    EndpointSlice(ObjectName, [Option<Arc<EndpointSlice>>; 2]),
-    /// The slices that mirror an Endpoints object.
-    Endpoints(ObjectName, Arc<[Arc<EndpointSlice>]>),
+    EndpointSlice([Option<Arc<EndpointSlice>>; 2]),
+    /// An Endpoints object.
+    Endpoints(Arc<Mirror>),
     /// A Pod.
     Pod(Arc<Pod>),
     /// A Node.
@@ -31,6 +31,15 @@ pub(super) enum Object {
     ServiceCidr(Arc<ServiceCidr>),
     /// A ServiceImport.
     ServiceImport(Arc<ServiceImport>),
+}
+
+const _: () = assert!(size_of::<Object>() <= 32, "there is one for each object of the folder");
+
+/// An Endpoints object, and the slices that mirror it.
+#[derive(Debug)]
+pub(super) struct Mirror {
+    pub(super) name: ObjectName,
+    pub(super) slices: Arc<[Arc<EndpointSlice>]>,
 }
 
 /// Why there is no object.
@@ -61,16 +70,16 @@ pub(super) fn read(
             defaults::endpoint_slice(&mut object);
             let own = convert::endpoint_slice(&object, notes)?.map(Arc::new);
             let imported = convert::imported_slice(&object, notes)?.map(Arc::new);
-            let Some(name) = own.as_ref().or(imported.as_ref()).map(|slice| slice.name.clone()) else {
+            if own.is_none() && imported.is_none() {
                 return Ok(None);
-            };
-            Object::EndpointSlice(name, [own, imported])
+            }
+            Object::EndpointSlice([own, imported])
         }
         Kind::Endpoints => {
             let mut object: api::Endpoints = source.decode(unknown)?;
             defaults::namespace_of(&mut object.metadata);
             let (name, slices) = convert::endpoints(&object, notes)?;
-            Object::Endpoints(name, slices.into_iter().map(Arc::new).collect())
+            Object::Endpoints(Arc::new(Mirror { name, slices: slices.into_iter().map(Arc::new).collect() }))
         }
         Kind::Pod => {
             let mut object: api::Pod = source.decode(unknown)?;
@@ -102,7 +111,7 @@ impl Object {
                 pool.families(families);
                 _ = Arc::get_mut(service).map(|service| pool.service(service));
             }
-            Self::EndpointSlice(_, slices) => {
+            Self::EndpointSlice(slices) => {
                 slices.iter_mut().flatten().filter_map(Arc::get_mut).for_each(|slice| pool.slice(slice));
             }
             Self::Endpoints(..)
@@ -132,7 +141,11 @@ impl Object {
     pub(super) fn name(&self) -> &dyn fmt::Display {
         match self {
             Self::Service(service, _) => &service.name,
-            Self::EndpointSlice(name, _) | Self::Endpoints(name, _) => name,
+            Self::EndpointSlice(slices) => match slices.iter().flatten().next() {
+                Some(slice) => &slice.name,
+                None => &"",
+            },
+            Self::Endpoints(mirror) => &mirror.name,
             Self::Pod(pod) => &pod.name,
             Self::Node(node) => &node.name,
             Self::Namespace(namespace) => &namespace.name,
