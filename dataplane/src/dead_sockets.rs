@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use seaway_common::proto;
 
-use crate::netlink::{self, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use crate::netlink::{self, Header, NLM_F_ACK, NLM_F_DUMP};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
@@ -31,15 +31,11 @@ struct SocketId {
     cookie: [u32; 2],
 }
 
-/// `struct inet_diag_req_v2`, behind its `struct nlmsghdr`.
+/// With a `struct inet_diag_req_v2`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Request {
-    len: u32,
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    port: u32,
+    header: Header,
     family: u8,
     protocol: u8,
     extensions: u8,
@@ -88,9 +84,8 @@ fn destroy(family: u8, id: SocketId) -> io::Result<bool> {
 }
 
 fn request(kind: u16, flags: u16, family: u8, id: SocketId) -> Request {
-    let len = u32::try_from(size_of::<Request>()).unwrap_or(0);
-    let flags = NLM_F_REQUEST | flags;
-    Request { len, kind, flags, family, protocol: proto::UDP, states: CONNECTED, id, ..Request::zeroed() }
+    let header = Header::of::<Request>(kind, flags);
+    Request { header, family, protocol: proto::UDP, states: CONNECTED, id, ..Request::zeroed() }
 }
 
 fn peer(family: u8, id: &SocketId) -> SocketAddr {

@@ -2,16 +2,36 @@
 
 use std::io;
 
-use bytemuck::Pod;
+use bytemuck::{Pod, Zeroable};
 use netlink_sys::{Socket, SocketAddr};
 
-pub(crate) const NLM_F_REQUEST: u16 = 1;
+const NLM_F_REQUEST: u16 = 1;
 pub(crate) const NLM_F_ACK: u16 = 4;
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
-/// Size of a `struct nlmsghdr`.
-pub(crate) const HEADER: usize = 16;
+const HEADER: usize = size_of::<Header>();
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+
+/// `struct nlmsghdr`, which every request begins with.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Header {
+    len: u32,
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    port: u32,
+}
+
+const _: () = assert!(HEADER == 16);
+
+impl Header {
+    /// Of a request of type `R` as a whole.
+    pub(crate) fn of<R: Pod>(kind: u16, flags: u16) -> Self {
+        let len = u32::try_from(size_of::<R>()).unwrap_or(0);
+        Self { len, kind, flags: NLM_F_REQUEST | flags, ..Self::zeroed() }
+    }
+}
 
 /// Sends a request, which begins with its header, and hands over the payload of each answer, up to the
 /// one that ends them: the end of a dump, or what was asked for with [`NLM_F_ACK`].

@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::OWN_CHAIN;
-use crate::netlink::{self, HEADER, NLM_F_DUMP, NLM_F_REQUEST};
+use crate::netlink::{self, Header, NLM_F_DUMP};
 
 /// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_GETCHAIN`.
 const GET_CHAINS: u16 = 10 << 8 | 4;
@@ -21,29 +21,24 @@ const TYPE_MASK: u16 = 0x3fff;
 /// The table of the nftables mode.
 const OWN_TABLE: &str = "kube-proxy";
 
-/// A `struct nlmsghdr` and a `struct nfgenmsg`.
+/// With a `struct nfgenmsg`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Request {
-    len: u32,
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    port: u32,
+    header: Header,
     family: u8,
     version: u8,
     resource: u16,
 }
 
-const _: () = assert!(size_of::<Request>() == HEADER + FAMILY_HEADER);
+const _: () = assert!(size_of::<Request>() == size_of::<Header>() + FAMILY_HEADER);
 
 /// Its tables and chains in the calling thread's network namespace, in words.
 ///
 /// # Errors
 /// The kernel's.
 pub(super) fn leftovers() -> io::Result<BTreeSet<String>> {
-    let len = u32::try_from(size_of::<Request>()).unwrap_or(0);
-    let request = Request { len, kind: GET_CHAINS, flags: NLM_F_REQUEST | NLM_F_DUMP, ..Request::zeroed() };
+    let request = Request { header: Header::of::<Request>(GET_CHAINS, NLM_F_DUMP), ..Request::zeroed() };
     let mut found = BTreeSet::new();
     netlink::ask(NETLINK_NETFILTER, &request, |payload| found.extend(leftover(payload)))?;
     Ok(found)
