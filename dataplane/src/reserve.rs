@@ -1,4 +1,4 @@
-//! Keeping local programs off the ports that masqueraded packets use.
+//! Keeping local programs off the ports that masqueraded packets and node ports use.
 
 use std::fs;
 use std::io;
@@ -51,5 +51,6 @@ mod tests {
         check("1024\t60999\n", "\n", Some("10000-29999"));
         check("1024\t60999\n", "8080,9148\n", Some("8080,9148,10000-29999"));
         check("1024\t60999\n", "8080,9000-40000\n", None);
+        check("1024\t60999\n", "30000-32767\n", Some("30000-32767,10000-29999"));
     }
 }

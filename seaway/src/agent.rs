@@ -203,17 +203,18 @@ fn since_ms(clock: Instant) -> u64 {
     u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Local programs must not be given the ports that masqueraded packets use.
+/// Local programs must not be given the ports that masqueraded packets and node ports use.
 fn reserve_ports(args: &Args) {
-    let ports = args.traffic.snat_ports();
-    match reserve::ports(ports.first, ports.last) {
-        Ok(true) => tracing::info!(?ports, "added to net.ipv4.ip_local_reserved_ports"),
-        Ok(false) => {}
-        Err(error) => tracing::warn!(
-            ?ports,
-            %error,
-            "local programs may take the ports of --snat-ports: add them to net.ipv4.ip_local_reserved_ports"
-        ),
+    for (flag, ports) in args.traffic.own_ports() {
+        match reserve::ports(ports.first, ports.last) {
+            Ok(true) => tracing::info!(flag, ?ports, "added to net.ipv4.ip_local_reserved_ports"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(
+                ?ports,
+                %error,
+                "local programs may take the ports of {flag}: add them to net.ipv4.ip_local_reserved_ports"
+            ),
+        }
     }
 }
 

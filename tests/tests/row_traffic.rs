@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Write},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -59,6 +59,22 @@ fn row_23_node_ports_follow_addresses_that_come_late() {
     let node = network.topology.node.namespace();
     node.add_address(Topology::CLIENT_INTERFACE, "192.0.2.77/24".parse().unwrap()).unwrap();
     wait_for("the late address", PATIENCE, || reached("192.0.2.77"));
+}
+
+/// The answer to a socket with such a port would be taken for the traffic of a Service.
+#[test]
+fn local_programs_are_not_given_node_ports() {
+    privileged!();
+    const GIVEN: std::ops::Range<u16> = 32_768..32_776;
+    let network = Network::new(&[0]);
+    let node = network.topology.node.namespace();
+    node.set("net/ipv4/ip_local_port_range", "32700 32775").unwrap();
+    let _agent = network.start();
+    let ports = node.run(|| {
+        let sockets: Vec<_> = GIVEN.map(|_| UdpSocket::bind("192.0.2.1:0").unwrap()).collect();
+        sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect::<BTreeSet<_>>()
+    });
+    assert_eq!(ports.unwrap(), GIVEN.collect());
 }
 
 /// A pod's address number `index` before and after the update.

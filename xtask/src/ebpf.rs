@@ -105,7 +105,7 @@ fn origin() -> Result<String> {
 fn build() -> Result<Vec<(&'static str, Vec<u8>)>> {
     let target = workspace::root().join("target/ebpf");
     let library = library()?;
-    let mut command = Command::new("cargo");
+    let mut command = workspace::cargo();
     command
         .args([NIGHTLY, "build", "--package", "seaway-ebpf", "--profile", "ebpf", "--locked"])
         .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"])

@@ -24,7 +24,7 @@ pub(crate) struct Args {
 /// What became of the tests of feature rows is kept for `cargo xtask features`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let log = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
-    let mut command = Command::new("cargo");
+    let mut command = workspace::cargo();
     command.args(["test", "--workspace", "--all-features", "--locked"]).args(&args.rest);
     let mut results = Results::read();
     let outcome = watched(command.env("SEAWAY_SKIP_LOG", log.path()), &mut results);
@@ -45,8 +45,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Runs a command, passes on what it prints, and takes note of the results in it.
 fn watched(command: &mut Command, results: &mut Results) -> Result<()> {
     let shown = format!("{command:?}");
-    let command = command.current_dir(workspace::root()).stdout(Stdio::piped());
-    let mut running = command.spawn().with_context(|| format!("cannot start {shown}"))?;
+    let mut running =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {shown}"))?;
     let printed = BufReader::new(running.stdout.take().context("no output")?);
     for line in printed.split(b'\n') {
         let line = line?;

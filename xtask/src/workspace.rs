@@ -10,6 +10,21 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
 }
 
+/// Variables that `cargo run` sets.
+const OWN: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+
+/// Cargo in the workspace's root, without what the cargo that runs this task tells it about itself: that
+/// would be news to the build scripts of others, and they and all that depends on them would be built anew.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    let own = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    own.filter(|name| OWN.iter().any(|prefix| name.starts_with(prefix))).for_each(|name| {
+        command.env_remove(name);
+    });
+    command.current_dir(root());
+    command
+}
+
 /// Runs a command in the workspace's root; its failure is an error that names it.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = format!("{command:?}");

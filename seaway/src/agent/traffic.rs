@@ -147,8 +147,10 @@ impl Args {
     }
 
     /// The ports that no program of the node may take for its own connections.
-    pub(super) fn snat_ports(&self) -> Ports {
-        self.snat_ports
+    /// Ports at the node's addresses where a packet belongs to a Service, with the flag that sets them: a
+    /// local program whose socket had one would wait for its answers in vain.
+    pub(super) fn own_ports(&self) -> [(&'static str, Ports); 2] {
+        [("--snat-ports", self.snat_ports), ("--nodeport-range", self.nodeport_range)]
     }
 }
 

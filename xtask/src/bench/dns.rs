@@ -37,7 +37,7 @@ pub(super) struct Args {
 
 /// Starts what is installed and measures it.
 pub(super) fn run(args: &Args) -> Result<()> {
-    workspace::run(Command::new("cargo").args(["build", "--release", "-p", "seaway", "--locked"]))?;
+    workspace::run(workspace::cargo().args(["build", "--release", "-p", "seaway", "--locked"]))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     ensure!(cores > CLIENT_CORE, "this takes two cores, one for the server and one for the client");
     let dir = tempfile::tempdir().context("cannot make a temporary folder")?;
