@@ -3,7 +3,6 @@
 //! The cluster has 10,000 Services of 10 endpoints and one headless Service of 100. Memory is what
 //! the resident set of the process grew by.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -12,7 +11,7 @@ use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use seaway_cluster::{
-    AddressFamily, Endpoint, EndpointPort, EndpointSlice, Namespace, ObjectName, Protocol, Service,
+    AddressFamily, Endpoint, EndpointPort, EndpointSlice, Labels, Namespace, ObjectName, Protocol, Service,
     ServicePort, ServiceType, SessionAffinity, Snapshot, TargetPort, TrafficPolicy,
 };
 use seaway_dns::corefile;
@@ -88,14 +87,14 @@ fn query(text: &str, kind: u16) -> Vec<u8> {
 
 fn cluster() -> Snapshot {
     let mut snapshot = Snapshot::default();
-    let namespace = Namespace { name: "bench".into(), labels: BTreeMap::new() };
+    let namespace = Namespace { name: "bench".into(), labels: Labels::default() };
     snapshot.namespaces.insert("bench".into(), Arc::new(namespace));
     for number in 0..SERVICES {
         add(&mut snapshot, service(number, ServiceType::ClusterIp, 80), number * ENDPOINTS, ENDPOINTS);
     }
     let big = Service {
         name: ObjectName::new("bench", "big"),
-        cluster_ips: Vec::new(),
+        cluster_ips: Box::default(),
         headless: true,
         ..service(0, ServiceType::ClusterIp, 80)
     };
@@ -109,7 +108,7 @@ fn add(snapshot: &mut Snapshot, service: Service, first: u32, endpoints: u32) {
         name: ObjectName::new(name.namespace.clone(), format!("{}-1", name.name)),
         service: name.clone(),
         family: AddressFamily::Ipv4,
-        ports: vec![EndpointPort { name: "http".into(), protocol: Protocol::Tcp, port: 8080 }],
+        ports: [EndpointPort { name: "http".into(), protocol: Protocol::Tcp, port: 8080 }].into(),
         endpoints: (first..first + endpoints).map(endpoint).collect(),
         headless: false,
         cluster: None,
@@ -129,14 +128,14 @@ fn service(number: u32, kind: ServiceType, port: u16) -> Service {
     Service {
         name: ObjectName::new("bench", format!("svc-{number}")),
         kind,
-        cluster_ips: vec![address(Ipv4Addr::new(10, 96, 0, 0), number)],
+        cluster_ips: [address(Ipv4Addr::new(10, 96, 0, 0), number)].into(),
         headless: false,
-        external_ips: Vec::new(),
-        load_balancer_ips: Vec::new(),
-        ingress: Vec::new(),
-        source_ranges: Vec::new(),
-        ports: vec![port],
-        selector: BTreeMap::new(),
+        external_ips: Box::default(),
+        load_balancer_ips: Box::default(),
+        ingress: Box::default(),
+        source_ranges: Box::default(),
+        ports: [port].into(),
+        selector: Labels::default(),
         affinity: SessionAffinity::None,
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,
@@ -144,8 +143,8 @@ fn service(number: u32, kind: ServiceType, port: u16) -> Service {
         health_check_node_port: 0,
         publish_not_ready: false,
         foreign_proxy: false,
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
+        labels: Labels::default(),
+        annotations: Labels::default(),
     }
 }
 

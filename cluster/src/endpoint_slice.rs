@@ -17,7 +17,7 @@ pub struct EndpointSlice {
     /// `addressType`; slices of type FQDN are not kept.
     pub family: AddressFamily,
     /// Ports that every endpoint of the slice listens on.
-    pub ports: Vec<EndpointPort>,
+    pub ports: Box<[EndpointPort]>,
     /// The endpoints, in the object's order.
     pub endpoints: Vec<Endpoint>,
     /// The label `service.kubernetes.io/headless` is present: not for proxies.

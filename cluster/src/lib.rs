@@ -27,6 +27,7 @@ mod defaults;
 mod endpoint_slice;
 mod exposure;
 mod join;
+mod labels;
 mod name;
 mod node;
 mod pool;
@@ -40,6 +41,7 @@ mod warning;
 
 pub use endpoint_slice::{AddressFamily, Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Names};
 pub use join::{JoinedEndpoint, PortKey};
+pub use labels::Labels;
 pub use name::{ObjectName, ServiceName};
 pub use node::{Namespace, Node, Pod, PodPort, ServiceCidr, Taint};
 pub use service::{
@@ -51,5 +53,5 @@ pub use slice_index::SliceIndex;
 pub use slices::Slices;
 pub use snapshot::{FactMap, Snapshot};
 pub use text::Text;
-pub use update::{Arrivals, Update, Waiting};
+pub use update::{Arrivals, Triggers, Update, Waiting};
 pub use warning::{Kind, ObjectId, Place, Warning};

@@ -1,12 +1,11 @@
 //! Nodes, Pods, Namespaces and ServiceCIDRs, as far as they are read.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::{ObjectName, Protocol};
+use crate::{Labels, ObjectName, Protocol};
 
 /// A Node, trimmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub struct Pod {
     /// Namespace and name.
     pub name: ObjectName,
     /// `metadata.labels`.
-    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    pub labels: Labels,
     /// `status.podIPs` (or `podIP`).
     pub addresses: Vec<IpAddr>,
     /// `spec.nodeName`.
@@ -80,7 +79,7 @@ pub struct Namespace {
     /// `metadata.name`.
     pub name: Arc<str>,
     /// `metadata.labels`.
-    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    pub labels: Labels,
 }
 
 /// A ServiceCIDR (networking.k8s.io/v1): where cluster IPs come from.

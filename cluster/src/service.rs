@@ -1,13 +1,12 @@
 //! Services, as far as a proxy or a DNS server reads them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::ServiceName;
+use crate::{Labels, ServiceName};
 
 /// A Service (core/v1), trimmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,21 +16,21 @@ pub struct Service {
     /// `spec.type`.
     pub kind: ServiceType,
     /// `spec.clusterIPs` (or `clusterIP`); empty for headless and ExternalName Services.
-    pub cluster_ips: Vec<IpAddr>,
+    pub cluster_ips: Box<[IpAddr]>,
     /// `spec.clusterIP` is `None`.
     pub headless: bool,
     /// `spec.externalIPs` that parse, in the object's order.
-    pub external_ips: Vec<IpAddr>,
+    pub external_ips: Box<[IpAddr]>,
     /// `status.loadBalancer.ingress[].ip` with ipMode `VIP` (the default); `Proxy` is left out.
-    pub load_balancer_ips: Vec<IpAddr>,
+    pub load_balancer_ips: Box<[IpAddr]>,
     /// `status.loadBalancer.ingress[]`, whoever answers at it: what names can lead to.
-    pub ingress: Vec<Ingress>,
+    pub ingress: Box<[Ingress]>,
     /// `spec.loadBalancerSourceRanges` that parse, host bits cleared.
-    pub source_ranges: Vec<IpNet>,
+    pub source_ranges: Box<[IpNet]>,
     /// `spec.ports`, in the object's order.
-    pub ports: Vec<ServicePort>,
+    pub ports: Box<[ServicePort]>,
     /// `spec.selector`; empty when the endpoints are given by hand.
-    pub selector: BTreeMap<Arc<str>, Arc<str>>,
+    pub selector: Labels,
     /// `spec.sessionAffinity`.
     pub affinity: SessionAffinity,
     /// `spec.internalTrafficPolicy`.
@@ -47,9 +46,9 @@ pub struct Service {
     /// The label `service.kubernetes.io/service-proxy-name` is present: another proxy serves it.
     pub foreign_proxy: bool,
     /// Its labels.
-    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    pub labels: Labels,
     /// Annotations under `seaway.io/`, without that prefix; all others are dropped on arrival.
-    pub annotations: BTreeMap<Arc<str>, Arc<str>>,
+    pub annotations: Labels,
 }
 
 /// One entry of `spec.ports`.

@@ -1,10 +1,8 @@
 //! ServiceImports: Services that several clusters share.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use crate::{EndpointPort, ServiceName};
+use crate::{EndpointPort, Labels, ServiceName};
 
 /// A ServiceImport (multicluster.x-k8s.io/v1alpha1), trimmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,5 +16,5 @@ pub struct ServiceImport {
     /// `spec.ports`, in the object's order; an unnamed one has the empty name.
     pub ports: Vec<EndpointPort>,
     /// Its labels.
-    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    pub labels: Labels,
 }

@@ -1,6 +1,6 @@
 //! One consistent view of all facts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
@@ -94,7 +94,7 @@ impl Snapshot {
         for name in names {
             let implied = || {
                 let label = (Arc::from("kubernetes.io/metadata.name"), Arc::clone(&name));
-                Arc::new(Namespace { name: Arc::clone(&name), labels: BTreeMap::from([label]) })
+                Arc::new(Namespace { name: Arc::clone(&name), labels: [label].into_iter().collect() })
             };
             self.namespaces.entry(Arc::clone(&name)).or_insert_with(implied);
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crate::freshness::Freshness;
-use crate::{Snapshot, Warning};
+use crate::{ServiceName, Snapshot, Warning};
 
 /// Trigger times that are kept until somebody takes them.
 const TRIGGERS_MAX: usize = 4096;
@@ -20,6 +20,8 @@ pub struct Update {
     pub warnings: Arc<[Warning]>,
     /// What arrived and was not taken yet; shared by all updates of a source.
     pub arrivals: Arrivals,
+    /// What led to changes of slices and was not taken yet; shared by all updates of a source.
+    pub triggers: Triggers,
     /// When the facts were confirmed; shared by all updates of a source.
     pub freshness: Freshness,
 }
@@ -29,6 +31,12 @@ pub struct Update {
 /// that it came with.
 #[derive(Clone, Debug, Default)]
 pub struct Arrivals(Arc<Mutex<Waiting>>);
+
+/// Services whose endpoints changed, and when the cluster noticed why (the annotation
+/// `endpoints.kubernetes.io/last-change-trigger-time`); the last 4096 that nobody took. They are apart from
+/// [`Arrivals`], for packets and names are put in force one by one.
+#[derive(Clone, Debug, Default)]
+pub struct Triggers(Arc<Mutex<VecDeque<(ServiceName, SystemTime)>>>);
 
 /// Changes that wait to be put in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +76,23 @@ impl Arrivals {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.since.get_or_insert(arrived);
         add(&mut waiting);
+    }
+}
+
+impl Triggers {
+    /// What was noted until now.
+    #[must_use]
+    pub fn take(&self) -> VecDeque<(ServiceName, SystemTime)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds a trigger.
+    pub(crate) fn note(&self, service: ServiceName, at: SystemTime) {
+        let mut triggers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if triggers.len() == TRIGGERS_MAX {
+            triggers.pop_front();
+        }
+        triggers.push_back((service, at));
     }
 }
 

@@ -70,7 +70,7 @@ fn addresses_are_in_numeric_order_and_one_name_in_two_protocols_is_two_ports() {
     let udp = EndpointPort { name: "http".into(), protocol: Protocol::Udp, port: 81 };
     index.insert(Arc::new(slice("a", "web", "10.0.0.10")));
     index.insert(Arc::new(slice("b", "web", "10.0.0.9")));
-    index.insert(Arc::new(EndpointSlice { ports: vec![udp], ..slice("c", "web", "10.0.0.1") }));
+    index.insert(Arc::new(EndpointSlice { ports: [udp].into(), ..slice("c", "web", "10.0.0.1") }));
     check(
         &index,
         AddressFamily::Ipv4,

@@ -3,10 +3,12 @@
 //! Queries are counted in plain atomics, one stripe for each thread that answers, and become
 //! labelled metrics only when somebody reads them.
 
+mod programming;
 mod proxy;
 mod reader;
 mod upkeep;
 
+pub use programming::Programming;
 pub use proxy::ProxyTally;
 pub(crate) use proxy::Way;
 pub use upkeep::Upkeep;
@@ -113,6 +115,8 @@ pub struct Metrics {
     pub(crate) broken: Arc<AtomicU64>,
     /// Age of the facts in seconds, and watches that had stopped, by kind.
     followed: Mutex<BTreeMap<Kind, (f64, u64)>>,
+    /// How long changes took.
+    pub programming: Programming,
     /// The server itself.
     pub upkeep: Upkeep,
 }
@@ -213,6 +217,11 @@ impl<const N: usize> Distribution<N> {
         add(self.below.get(place).unwrap_or(&self.above), 1);
         add(&self.sum, value);
     }
+
+    /// How often values fell below each bound and above the one before, in order.
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        self.below.iter().chain([&self.above]).map(|count| count.load(Ordering::Relaxed))
+    }
 }
 
 impl<const N: usize> Default for Distribution<N> {
@@ -223,6 +232,11 @@ impl<const N: usize> Default for Distribution<N> {
             sum: AtomicU64::new(0),
         }
     }
+}
+
+/// Counts with the bounds that they are below; the last one has none.
+fn buckets(bounds: impl IntoIterator<Item = f64>, counts: impl IntoIterator<Item = u64>) -> Vec<(f64, u64)> {
+    bounds.into_iter().chain([f64::INFINITY]).zip(counts).collect()
 }
 
 /// The first bound that a duration is not above.

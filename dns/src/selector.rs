@@ -1,7 +1,6 @@
 //! Label selectors, as Kubernetes writes them: `app=web,tier in (a, b),!old`.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use seaway_cluster::Labels;
 
 /// Requirements that all have to be met; without any, everything fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +39,7 @@ impl Selector {
     }
 
     /// Whether labels meet all requirements.
-    pub fn fits(&self, labels: &BTreeMap<Arc<str>, Arc<str>>) -> bool {
+    pub fn fits(&self, labels: &Labels) -> bool {
         self.0.iter().all(|requirement| {
             let value = labels.get(requirement.key.as_str());
             let met = match &requirement.values {
@@ -87,8 +86,9 @@ mod tests {
     use super::*;
 
     fn check(selector: &str, expected: bool) {
-        let labels = [("app", "web"), ("tier", "b")].map(|(key, value)| (Arc::from(key), Arc::from(value)));
-        assert_eq!(Selector::parse(selector).unwrap().fits(&labels.into()), expected, "{selector}");
+        let labels = [("app", "web"), ("tier", "b")].map(|(key, value)| (key.into(), value.into()));
+        let labels = labels.into_iter().collect();
+        assert_eq!(Selector::parse(selector).unwrap().fits(&labels), expected, "{selector}");
     }
 
     #[test]

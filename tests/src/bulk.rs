@@ -1,11 +1,10 @@
 //! Many Services at once, without the reading of manifests.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use seaway_cluster::{
-    AddressFamily, Endpoint, EndpointPort, EndpointSlice, Locality, ObjectName, Protocol, Service,
+    AddressFamily, Endpoint, EndpointPort, EndpointSlice, Labels, Locality, ObjectName, Protocol, Service,
     ServicePort, ServiceType, SessionAffinity, Snapshot, TargetPort, TrafficPolicy,
 };
 
@@ -58,14 +57,14 @@ impl Bulk {
         Service {
             name: name(number),
             kind: ServiceType::ClusterIp,
-            cluster_ips: vec![Ipv4Addr::from_bits(0x0a60_0000 + number).into()],
+            cluster_ips: [Ipv4Addr::from_bits(0x0a60_0000 + number).into()].into(),
             headless: false,
-            external_ips: Vec::new(),
-            load_balancer_ips: Vec::new(),
-            ingress: Vec::new(),
-            source_ranges: Vec::new(),
+            external_ips: Box::default(),
+            load_balancer_ips: Box::default(),
+            ingress: Box::default(),
+            source_ranges: Box::default(),
             ports: self.ports().map(port).collect(),
-            selector: BTreeMap::new(),
+            selector: Labels::default(),
             affinity: SessionAffinity::None,
             internal_policy: TrafficPolicy::Cluster,
             external_policy: TrafficPolicy::Cluster,
@@ -73,8 +72,8 @@ impl Bulk {
             health_check_node_port: 0,
             publish_not_ready: false,
             foreign_proxy: false,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            labels: Labels::default(),
+            annotations: Labels::default(),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use seaway_harness::{ApiBehaviour, privileged};
 use seaway_tests::api_objects::{cluster_ip, service, slice};
-use seaway_tests::names::{HEALTH, Names, PATIENCE, READY, namespace};
+use seaway_tests::names::{HEALTH, METRICS, Names, PATIENCE, READY, namespace};
 use seaway_tests::query::Over;
 
 const COREFILE: &str = "\
@@ -56,8 +56,13 @@ fn changes_of_objects_are_changes_of_names() {
     headless["spec"]["clusterIPs"] = serde_json::json!(["None"]);
     names.api.put_all([headless, slice(3, 2)]);
     names.until(&name(3), NOERROR, &["10.128.3.1", "10.128.3.2"]);
-    names.api.put(slice(3, 1));
+    let mut fewer = slice(3, 1);
+    let noticed = "endpoints.kubernetes.io/last-change-trigger-time";
+    fewer["metadata"]["annotations"] = serde_json::json!({noticed: "2100-01-01T00:00:00Z"});
+    names.api.put(fewer);
     names.until(&name(3), NOERROR, &["10.128.3.1"]);
+    let programmed = r#"duration_seconds_bucket{le="+Inf",service_kind="headless_with_selector"} 1"#;
+    names.until_page((METRICS, "/metrics"), 200, programmed);
     names.until("www.example.org", SERVFAIL, &[]);
 }
 

@@ -148,7 +148,12 @@ impl Store {
                 if let Some(all) = &mut self.imported {
                     self.changed |= replace_slice(all, &mut self.pool, name, imported);
                 }
-                (false, replace_slice(&mut self.slices, &mut self.pool, name, own), triggered)
+                let service = own.as_ref().map(|own| own.service.clone());
+                let changed = replace_slice(&mut self.slices, &mut self.pool, name, own);
+                if let (true, Some(service), Some(at)) = (changed, service, triggered) {
+                    self.last.triggers.note(service, at);
+                }
+                (false, changed, triggered)
             }
             Fact::ServiceImport(import) => {
                 self.changed |= replace(&mut facts.imports, import.name.clone(), import);

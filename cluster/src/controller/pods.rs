@@ -118,7 +118,7 @@ fn resolve(port: &ServicePort, pod: &Pod) -> Option<u16> {
     }
 }
 
-fn endpoint_ports(service: &Service, resolved: &[Option<u16>]) -> Vec<EndpointPort> {
+fn endpoint_ports(service: &Service, resolved: &[Option<u16>]) -> Box<[EndpointPort]> {
     let pairs = service.ports.iter().zip(resolved);
     pairs
         .filter_map(|(port, number)| {

@@ -87,7 +87,7 @@ fn slice(
         service: ServiceName { namespace: Arc::clone(&name.namespace), name: service },
         name,
         family,
-        ports,
+        ports: ports.into(),
         endpoints,
         headless: has_label(&object.metadata, HEADLESS_LABEL),
         cluster: None,

@@ -42,7 +42,7 @@ pub fn endpoints(
                     name: ObjectName::new(name.namespace.clone(), slice),
                     service: name.clone(),
                     family,
-                    ports: ports.clone(),
+                    ports: ports.clone().into(),
                     endpoints,
                     headless: has_label(&object.metadata, HEADLESS_LABEL),
                     cluster: None,

@@ -1,14 +1,15 @@
 //! Services.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::api;
 
 use super::service_address::{cluster_ips, external_ips, ingress, ingress_ips, is_headless, source_ranges};
 use super::service_port::service_ports;
 use super::subject::{Subject, has_label, shared_map};
-use crate::{Kind, Service, ServiceType, SessionAffinity, TrafficDistribution, TrafficPolicy, Warning};
+use crate::{
+    Kind, Labels, Service, ServiceType, SessionAffinity, TrafficDistribution, TrafficPolicy, Warning,
+};
 
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 /// The later name of the annotation; while both are set the earlier one counts.
@@ -32,15 +33,15 @@ pub fn service(object: &api::Service, notes: &mut Vec<Warning>) -> Result<Servic
     let annotations = object.metadata.annotations.as_ref();
     Ok(Service {
         name,
-        cluster_ips: if alias || headless { Vec::new() } else { cluster_ips(&subject, spec)? },
+        cluster_ips: if alias || headless { Box::default() } else { cluster_ips(&subject, spec)?.into() },
         kind,
         headless,
-        external_ips: external_ips(&subject, spec, notes),
-        load_balancer_ips: ingress_ips(&subject, object.status.as_ref(), notes),
-        ingress: ingress(object.status.as_ref()),
-        source_ranges: source_ranges(&subject, spec, notes),
-        ports: service_ports(&subject, spec.ports.as_deref().unwrap_or_default())?,
-        selector: if alias { BTreeMap::new() } else { shared_map(spec.selector.as_ref()) },
+        external_ips: external_ips(&subject, spec, notes).into(),
+        load_balancer_ips: ingress_ips(&subject, object.status.as_ref(), notes).into(),
+        ingress: ingress(object.status.as_ref()).into(),
+        source_ranges: source_ranges(&subject, spec, notes).into(),
+        ports: service_ports(&subject, spec.ports.as_deref().unwrap_or_default())?.into(),
+        selector: if alias { Labels::default() } else { shared_map(spec.selector.as_ref()) },
         affinity: affinity(&subject, spec)?,
         internal_policy: policy(
             &subject,
@@ -129,7 +130,7 @@ fn distribution(
     }
 }
 
-fn own_annotations(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<Arc<str>, Arc<str>> {
+fn own_annotations(annotations: Option<&BTreeMap<String, String>>) -> Labels {
     let own = annotations.into_iter().flatten();
     own.filter_map(|(key, value)| Some((key.strip_prefix(OWN_ANNOTATIONS)?.into(), value.as_str().into())))
         .collect()

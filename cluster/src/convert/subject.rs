@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::api::Metadata;
 
 use crate::address::parse_ip;
-use crate::{Kind, ObjectId, ObjectName, Protocol, Warning};
+use crate::{Kind, Labels, ObjectId, ObjectName, Protocol, Warning};
 
 /// The object that warnings are about.
 pub(super) struct Subject {
@@ -86,7 +86,7 @@ impl Subject {
 }
 
 /// A map of labels or annotations with shared strings.
-pub(super) fn shared_map(map: Option<&BTreeMap<String, String>>) -> BTreeMap<Arc<str>, Arc<str>> {
+pub(super) fn shared_map(map: Option<&BTreeMap<String, String>>) -> Labels {
     map.into_iter().flatten().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
 }
 

@@ -219,7 +219,7 @@ fn json_is_read_with_its_tabs_and_escapes() {
         &[],
     );
     let service = snapshot.services.values().next().unwrap();
-    assert_eq!(service.annotations["note"].as_ref(), "é😀/");
+    assert_eq!(service.annotations.get("note").map(|note| &**note), Some("é😀/"));
 }
 
 const IMPORTED: &str = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n\

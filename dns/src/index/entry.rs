@@ -170,7 +170,7 @@ impl Outside {
             Ingress::Address(address) => Ok(*address),
             Ingress::Host(host) => Err(Arc::clone(host)),
         };
-        let mut addresses = service.external_ips.clone();
+        let mut addresses = service.external_ips.to_vec();
         let mut hosts: Vec<Box<[u8]>> = Vec::new();
         for entry in service.ingress.iter().map(ingress) {
             match entry {

@@ -15,6 +15,7 @@ use crate::cache::CacheTally;
 use super::proxy::{PROTOCOLS, ProxyTally};
 use super::{
     DURATIONS, Distribution, FIRST_DURATION_US, KINDS, Metrics, PLUGINS, RCODES, SIZES, Stripe, Tally, WAYS,
+    buckets,
 };
 
 /// Reads the counts when somebody asks.
@@ -47,6 +48,7 @@ impl Collector for Reader {
         proxies(&metrics, &mut encoder)?;
         https(&metrics, &mut encoder)?;
         followed(&metrics, &mut encoder)?;
+        metrics.programming.encode(&mut encoder)?;
         metrics.upkeep.encode(&mut encoder)?;
         distributions(&tallies, &mut encoder)
     }
@@ -192,13 +194,10 @@ fn proxies(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(),
     for (to, tally) in &proxies {
         for (rcode, durations) in RCODES.iter().zip(&tally.durations) {
             let labels = [("proxy_name", "forward"), ("to", to), ("rcode", rcode)];
-            let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            let mut buckets: Vec<(f64, u64)> =
-                seconds().into_iter().zip(durations.below.iter().map(load)).collect();
-            buckets.push((f64::MAX, load(&durations.above)));
+            let buckets = buckets(seconds(), durations.counts());
             let count = buckets.iter().map(|(_, count)| count).sum();
             if count > 0 {
-                let sum = load(&durations.sum) as f64 / 1_000_000.0;
+                let sum = durations.sum.load(Ordering::Relaxed) as f64 / 1_000_000.0;
                 family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
             }
         }
@@ -302,11 +301,9 @@ fn read<const N: usize>(
     bounds: &[f64],
     of: impl Fn(&Stripe) -> &Distribution<N>,
 ) -> (f64, u64, Vec<(f64, u64)>) {
-    let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(N + 1);
-    for (place, bound) in bounds.iter().enumerate() {
-        buckets.push((*bound, tally.sum(|stripe| &of(stripe).below[place])));
-    }
-    buckets.push((f64::MAX, tally.sum(|stripe| &of(stripe).above)));
+    let below = (0..N).map(|place| tally.sum(|stripe| &of(stripe).below[place]));
+    let above = tally.sum(|stripe| &of(stripe).above);
+    let buckets = buckets(bounds.iter().copied(), below.chain([above]));
     let count = buckets.iter().map(|(_, count)| count).sum();
     (tally.sum(|stripe| &of(stripe).sum) as f64, count, buckets)
 }

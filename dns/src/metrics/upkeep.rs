@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::reader::seconds;
-use super::{DURATIONS, Distribution, add, duration_place};
+use super::{DURATIONS, Distribution, add, buckets, duration_place};
 use crate::block::Block;
 
 /// What is counted and known of the server itself.
@@ -68,9 +68,7 @@ impl Upkeep {
         let (name, help) =
             ("coredns_health_request_duration_seconds", "How long the server's own /health took");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let mut buckets: Vec<(f64, u64)> =
-            seconds().into_iter().zip(self.health.below.iter().map(load)).collect();
-        buckets.push((f64::MAX, load(&self.health.above)));
+        let buckets = buckets(seconds(), self.health.counts());
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = load(&self.health.sum) as f64 / 1_000_000.0;
         family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;

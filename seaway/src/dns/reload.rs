@@ -63,6 +63,7 @@ impl Configuration {
     pub(crate) fn feed(&mut self, service: &Service, facts: &Update) {
         service.follow(facts.freshness.clone());
         self.feed.update(&service.engine(), &facts.snapshot, now_s());
+        service.metrics().programming.note(&facts.snapshot, facts.triggers.take(), SystemTime::now());
     }
 
     /// How long the first facts are waited for before anything is answered.
