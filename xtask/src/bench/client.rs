@@ -15,8 +15,13 @@ const ANSWER_MAX: usize = 1500;
 /// Nothing was answered for so long: what was sent is lost, and the rest is sent.
 const LOST_AFTER: Duration = Duration::from_millis(20);
 
-/// Answers per second to queries that are asked for so long. `window` are in flight.
-pub(super) fn run(server: SocketAddr, messages: &[Vec<u8>], time: Duration, window: usize) -> Result<f64> {
+/// How many answers came to queries that were asked for so long, and how long that took. `window` are in flight.
+pub(super) fn run(
+    server: SocketAddr,
+    messages: &[Vec<u8>],
+    time: Duration,
+    window: usize,
+) -> Result<(u64, Duration)> {
     let socket = UdpSocket::bind("127.0.0.1:0").context("cannot open a socket")?;
     socket.connect(server).context("cannot connect")?;
     socket.set_read_timeout(Some(LOST_AFTER)).context("cannot set a timeout")?;
@@ -50,5 +55,5 @@ pub(super) fn run(server: SocketAddr, messages: &[Vec<u8>], time: Duration, wind
             Err(error) => return Err(error).context("cannot receive answers"),
         }
     }
-    Ok(answers as f64 / begun.elapsed().as_secs_f64())
+    Ok((answers, begun.elapsed()))
 }

@@ -24,6 +24,14 @@ const DNSPERF: &str = "dnsperf";
 /// to one socket can share a message, so that both tell something.
 const PERF_SOCKETS: [(&str, &str); 2] = [("dnsperf 4", "4"), ("dnsperf 64", "64")];
 
+/// Answers a second.
+#[derive(Default)]
+struct Rates {
+    wall: Values,
+    /// Of the server's time on its processor: what it could do if the client asked for more.
+    processor: Values,
+}
+
 /// `cargo xtask bench dns`
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -57,17 +65,24 @@ pub(super) fn run(args: &Args) -> Result<()> {
     own.set(CLIENT_CORE).context("cannot name a core")?;
     sched_setaffinity(Pid::from_raw(0), &own).context("cannot stay on one core")?;
     let loads = dataset::loads();
-    let mut values: BTreeMap<(&str, &str, usize), Values> = BTreeMap::new();
+    let mut values: BTreeMap<(&str, &str, usize), Rates> = BTreeMap::new();
     for _ in 0..args.rounds {
         for load in &loads {
             let messages = load.messages();
             for (place, server) in servers.iter().enumerate() {
                 let time = Duration::from_millis(args.time_ms);
-                let rate = client::run(server.address, &messages, time, WINDOW)?;
-                values.entry((load.name, "own client", place)).or_default().add(rate);
+                let mut measure = |client, ask: &dyn Fn() -> Result<(u64, Duration)>| -> Result<()> {
+                    let before = server.processor_time();
+                    let (answers, took) = ask()?;
+                    let spent = server.processor_time().saturating_sub(before);
+                    let rates = values.entry((load.name, client, place)).or_default();
+                    rates.wall.add(answers as f64 / took.as_secs_f64());
+                    rates.processor.add(answers as f64 / spent.as_secs_f64());
+                    Ok(())
+                };
+                measure("own client", &|| client::run(server.address, &messages, time, WINDOW))?;
                 for (client, sockets) in PERF_SOCKETS.iter().filter(|_| dnsperf) {
-                    let rate = perf(dir.path(), server, load, (sockets, args.time_ms))?;
-                    values.entry((load.name, client, place)).or_default().add(rate);
+                    measure(client, &|| perf(dir.path(), server, load, (sockets, args.time_ms)))?;
                 }
             }
         }
@@ -76,7 +91,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn perf(dir: &Path, server: &Server, load: &Load, (sockets, time_ms): (&str, u64)) -> Result<f64> {
+/// Answers that dnsperf got, and in what time.
+fn perf(
+    dir: &Path,
+    server: &Server,
+    load: &Load,
+    (sockets, time_ms): (&str, u64),
+) -> Result<(u64, Duration)> {
     let file = dir.join("queries");
     std::fs::write(&file, load.text()).context("cannot write the queries")?;
     let output = Command::new(DNSPERF)
@@ -87,28 +108,40 @@ fn perf(dir: &Path, server: &Server, load: &Load, (sockets, time_ms): (&str, u64
         .output()
         .context("cannot run dnsperf")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().find_map(|line| line.trim().strip_prefix("Queries per second:"));
-    line.and_then(|rate| rate.trim().parse().ok()).with_context(|| format!("dnsperf says: {text}"))
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
+        line.and_then(|rest| rest.split_whitespace().next()).with_context(|| format!("dnsperf says: {text}"))
+    };
+    let answers = value("Queries completed:")?.parse()?;
+    Ok((answers, Duration::from_secs_f64(value("Run time (s):")?.parse()?)))
 }
 
-fn print(servers: &[Server], values: &BTreeMap<(&str, &str, usize), Values>) {
+fn print(servers: &[Server], values: &BTreeMap<(&str, &str, usize), Rates>) {
     println!(
-        "{:<9} {:<11} {:<8} {:>10} {:>10} {:>10} {:>8}",
-        "LOAD", "CLIENT", "SERVER", "MEDIAN", "LOWEST", "HIGHEST", "SEAWAY"
+        "{:<9} {:<11} {:<8} {:>10} {:>10} {:>10} {:>8} {:>10} {:>8}",
+        "LOAD", "CLIENT", "SERVER", "MEDIAN", "LOWEST", "HIGHEST", "SEAWAY", "PER CPU S", "SEAWAY"
     );
     for ((load, client, place), rates) in values {
-        let (median, low, high) = rates.summary();
-        let ours = values.get(&(*load, *client, 0)).map_or(0.0, |rates| rates.summary().0);
-        let ratio = format!("{:.2}x", ours / median);
+        let ((median, low, high), processor) = (rates.wall.summary(), rates.processor.summary().0);
+        let ours = &values[&(*load, *client, 0)];
+        let ratio = |ours: f64, theirs: f64| format!("{:.2}x", ours / theirs);
         println!(
-            "{load:<9} {client:<11} {:<8} {median:>10.0} {low:>10.0} {high:>10.0} {ratio:>8}",
-            servers[*place].name
+            "{load:<9} {client:<11} {:<8} {median:>10.0} {low:>10.0} {high:>10.0} {:>8} {processor:>10.0} {:>8}",
+            servers[*place].name,
+            ratio(ours.wall.summary().0, median),
+            ratio(ours.processor.summary().0, processor),
         );
     }
     for client in PERF_SOCKETS.map(|(client, _)| client).into_iter().chain(["own client"]) {
-        let median = |load| values.get(&(load, client, 0)).map(|rates| rates.summary().0);
-        if let (Some(hits), Some(mixed)) = (median("hits"), median("ndots:5")) {
-            println!("ndots:5 mix against hits, Seaway, {client}: {:.3}", mixed / hits);
+        if let (Some(hits), Some(mixed)) =
+            (values.get(&("hits", client, 0)), values.get(&("ndots:5", client, 0)))
+        {
+            let against = |of: fn(&Rates) -> &Values| of(mixed).summary().0 / of(hits).summary().0;
+            println!(
+                "ndots:5 mix against hits, Seaway, {client}: {:.3}, per second of its processor {:.3}",
+                against(|rates| &rates.wall),
+                against(|rates| &rates.processor),
+            );
         }
     }
     for server in servers {

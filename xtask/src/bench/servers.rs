@@ -85,12 +85,29 @@ impl Server {
         }
     }
 
+    /// How long it has been on a processor, with the processes that it started.
+    pub(super) fn processor_time(&self) -> Duration {
+        let mut processes = vec![self.child.id().to_string()];
+        let mut total = Duration::ZERO;
+        while let Some(process) = processes.pop() {
+            let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
+            for thread in threads.flatten() {
+                let read = |name| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+                // Nanoseconds on a processor, waiting for one, and how often it was given one.
+                let spent = read("schedstat").split_whitespace().next().and_then(|word| word.parse().ok());
+                total += Duration::from_nanos(spent.unwrap_or_default());
+                processes.extend(read("children").split_whitespace().map(str::to_owned));
+            }
+        }
+        total
+    }
+
     /// The resident memory of the process, in megabytes.
     pub(super) fn resident_mb(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kb = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-        kb.unwrap_or_default() / 1024.0
+        kb.unwrap_or_default() * 1024.0 / 1_000_000.0
     }
 }
 
