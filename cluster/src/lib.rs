@@ -18,6 +18,7 @@ pub mod api_server;
 pub mod convert;
 pub mod freshness;
 pub mod manifests;
+pub mod requests;
 pub mod source;
 mod update;
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crate::freshness::Freshness;
+use crate::requests::Requests;
 use crate::{ServiceName, Snapshot, Warning};
 
 /// Trigger times that are kept until somebody takes them.
@@ -24,6 +25,8 @@ pub struct Update {
     pub triggers: Triggers,
     /// When the facts were confirmed; shared by all updates of a source.
     pub freshness: Freshness,
+    /// What was asked of the API server; shared by all updates of a source.
+    pub requests: Requests,
 }
 
 /// Changes that arrived since the last [`take`](Self::take). Whoever puts snapshots in force takes

@@ -25,6 +25,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use seaway_cluster::Kind;
 use seaway_cluster::freshness::Followed;
+use seaway_cluster::requests::Asked;
 
 use crate::cache::CacheTally;
 use crate::engine::{Reply, Source};
@@ -115,6 +116,8 @@ pub struct Metrics {
     pub(crate) broken: Arc<AtomicU64>,
     /// Age of the facts in seconds, and watches that had stopped, by kind.
     followed: Mutex<BTreeMap<Kind, (f64, u64)>>,
+    /// What was asked of the API server, by host.
+    asked: Mutex<BTreeMap<Arc<str>, Asked>>,
     /// How long changes took.
     pub programming: Programming,
     /// The server itself.
@@ -150,6 +153,11 @@ impl Metrics {
     pub(crate) fn note_followed(&self, followed: BTreeMap<Kind, Followed>, now: Instant) {
         let of = |(kind, it): (Kind, Followed)| (kind, (it.age(now).as_secs_f64(), it.lost));
         *self.followed.lock() = followed.into_iter().map(of).collect();
+    }
+
+    /// Takes note of what was asked of the API server.
+    pub(crate) fn note_asked(&self, asked: BTreeMap<Arc<str>, Asked>) {
+        *self.asked.lock() = asked;
     }
 
     /// The count of answers over HTTPS with a status.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use seaway_cluster::Snapshot;
 use seaway_cluster::freshness::{Freshness, STALE_AFTER};
+use seaway_cluster::{Snapshot, Update};
 use seaway_dns::corefile;
 use seaway_dns::engine::Engine;
 use seaway_dns::feed::Feed;
@@ -205,7 +205,7 @@ fn facts_that_nobody_confirms_make_a_server_unready_unless_once_is_enough() {
     {
         let mut running = Running::start(&format!("ready 127.0.0.1:0 {{\n{monitor}\n}}"));
         let freshness = Freshness::default();
-        running.service.follow(freshness.clone());
+        running.service.follow(&Update { freshness: freshness.clone(), ..Update::default() });
         freshness.confirm(kind, now);
         assert_eq!(running.service.unready(now).as_deref(), Some("kubernetes"), "{monitor}");
         running.web_is_at("10.0.0.1");

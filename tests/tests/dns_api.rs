@@ -63,6 +63,9 @@ fn changes_of_objects_are_changes_of_names() {
     names.until(&name(3), NOERROR, &["10.128.3.1"]);
     let programmed = r#"duration_seconds_bucket{le="+Inf",service_kind="headless_with_selector"} 1"#;
     names.until_page((METRICS, "/metrics"), 200, programmed);
+    // Three lists or watches that began, at least.
+    let asked = r#"coredns_kubernetes_rest_client_requests_total{code="200",method="GET",host="127.0.0.1:"#;
+    names.until_page((METRICS, "/metrics"), 200, asked);
     names.until("www.example.org", SERVFAIL, &[]);
 }
 

@@ -5,12 +5,13 @@ use std::path::Path;
 use tokio::sync::{mpsc, watch};
 
 use super::Options;
-use super::connection::{Error, connect};
+use super::connection::{Connection, Error};
 use super::query::Query;
 use super::store::{Delta, Store};
 use super::watcher::Watcher;
 use crate::Update;
 use crate::freshness::Freshness;
+use crate::requests::Requests;
 use crate::source::Wants;
 
 /// Changes that wait for the store; a watcher that finds no room waits, and with it the server.
@@ -28,13 +29,15 @@ pub async fn follow(
 ) -> Result<watch::Receiver<Update>, Error> {
     let queries = Query::all(wants);
     let freshness = Freshness::default();
-    let store = Store::new(queries.iter().map(|query| query.kind), freshness.clone());
+    let requests = Requests::default();
+    let kinds = queries.iter().map(|query| query.kind);
+    let store = Store::new(kinds, freshness.clone(), requests.clone());
     let (deltas, queue) = mpsc::channel(QUEUE_MAX);
     for query in queries {
         // Each has a connection of its own, so that one long list holds up no other.
-        let client = connect(kubeconfig, &options).await?;
         let kubeconfig = kubeconfig.map(Path::to_owned);
-        let watcher = Watcher::new(query, options, kubeconfig, client, deltas.clone(), freshness.clone());
+        let connection = Connection::new(kubeconfig, options, requests.clone()).await?;
+        let watcher = Watcher::new(query, options, connection, deltas.clone(), freshness.clone());
         tokio::spawn(watcher.run());
     }
     let (sender, mut receiver) = watch::channel(Update::default());

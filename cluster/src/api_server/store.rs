@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::read::{Fact, Reading, Slice};
 use crate::freshness::Freshness;
 use crate::pool::Pool;
+use crate::requests::Requests;
 use crate::update::Arrivals;
 use crate::{EndpointSlice, FactMap, Kind, ObjectId, ObjectName, SliceIndex, Snapshot, Update, Warning};
 
@@ -72,7 +73,11 @@ impl Delta {
 
 impl Store {
     /// Nothing is known of any of these kinds.
-    pub(super) fn new(kinds: impl IntoIterator<Item = Kind>, freshness: Freshness) -> Self {
+    pub(super) fn new(
+        kinds: impl IntoIterator<Item = Kind>,
+        freshness: Freshness,
+        requests: Requests,
+    ) -> Self {
         let arrivals = Arrivals::default();
         let missing: BTreeSet<Kind> = kinds.into_iter().collect();
         Self {
@@ -84,7 +89,7 @@ impl Store {
             objects: BTreeMap::new(),
             troubles: BTreeMap::new(),
             pool: Pool::default(),
-            last: Update { arrivals: arrivals.clone(), freshness, ..Update::default() },
+            last: Update { arrivals: arrivals.clone(), freshness, requests, ..Update::default() },
             arrivals,
             changed: true,
             warned: false,

@@ -1,11 +1,9 @@
 //! One kind of object: listed, then watched, for ever.
 
-use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncBufRead, AsyncBufReadExt};
-use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until};
@@ -13,7 +11,7 @@ use tokio::time::{sleep, sleep_until};
 use super::Options;
 use super::backoff::{Backoff, random};
 use super::check::{Checks, Due, Verdict};
-use super::connection::connect;
+use super::connection::Connection;
 use super::line::{Line, Page};
 use super::query::Query;
 use super::read::{Reading, read};
@@ -34,8 +32,7 @@ const STREAMS_UNFINISHED_MAX: u32 = 2;
 pub(super) struct Watcher {
     query: Query,
     options: Options,
-    kubeconfig: Option<PathBuf>,
-    client: Client,
+    connection: Connection,
     deltas: mpsc::Sender<Delta>,
     /// How far the watch has come; none means that everything has to be listed.
     position: Option<String>,
@@ -54,16 +51,14 @@ impl Watcher {
     pub(super) fn new(
         query: Query,
         options: Options,
-        kubeconfig: Option<PathBuf>,
-        client: Client,
+        connection: Connection,
         deltas: mpsc::Sender<Delta>,
         freshness: Freshness,
     ) -> Self {
         Self {
             query,
             options,
-            kubeconfig,
-            client,
+            connection,
             deltas,
             position: None,
             unfinished: 0,
@@ -126,10 +121,11 @@ impl Watcher {
                 self.failures = 0;
                 return true;
             }
-            Trouble::Unauthorized => match connect(self.kubeconfig.as_deref(), &self.options).await {
-                Ok(client) => self.client = client,
-                Err(error) => tracing::debug!(%error, "the credentials cannot be read again"),
-            },
+            Trouble::Unauthorized => {
+                if let Err(error) = self.connection.renew().await {
+                    tracing::debug!(%error, "the credentials cannot be read again");
+                }
+            }
             Trouble::Unfinished => {
                 self.unfinished += 1;
                 self.streaming = self.streaming && self.unfinished < STREAMS_UNFINISHED_MAX;
@@ -161,7 +157,7 @@ impl Watcher {
         self.checks.listing();
         let mut continues = None;
         loop {
-            let text = self.client.request_text(self.query.list(&self.options, continues)?).await?;
+            let text = self.connection.text(self.query.list(&self.options, continues)?).await?;
             let arrived = Instant::now();
             let page: Page<'_> = serde_json::from_str(&text)?;
             for object in page.items.into_iter().flatten() {
@@ -184,7 +180,7 @@ impl Watcher {
         let kind = self.query.kind;
         let mut listing = self.position.is_none();
         let request = self.query.watch(self.position.as_deref(), random())?;
-        let stream = match self.client.request_stream(request).await.map_err(Trouble::from) {
+        let stream = match self.connection.stream(request).await.map_err(Trouble::from) {
             Err(trouble) if listing && trouble.not_understood() => return Err(Trouble::NotStreamed),
             stream => stream?,
         };
@@ -242,8 +238,8 @@ impl Watcher {
 
     /// Asks the server how far the cluster is, while the watch goes on.
     fn look(&self) -> Result<JoinHandle<kube::Result<String>>, Trouble> {
-        let (client, request) = (self.client.clone(), self.query.look()?);
-        Ok(tokio::spawn(async move { client.request_text(request).await }))
+        let (connection, request) = (self.connection.clone(), self.query.look()?);
+        Ok(tokio::spawn(async move { connection.text(request).await }))
     }
 
     /// Takes in how far the cluster is. Returns whether the watch is to end.

@@ -172,7 +172,8 @@ impl Engine {
         if let Some(hosts) = &block.hosts {
             let mut writer = Writer::begin(out, query, transport, form);
             if let Outcome::Answered(rcode) = hosts.answer(query, &mut writer) {
-                writer.finish(query, rcode, true);
+                // Without an SOA, a name that is not there can only fail, and nobody vouches for a failure.
+                writer.finish(query, rcode, rcode != Rcode::ServFail);
                 return reply(rcode.code(), Source::Hosts);
             }
         }

@@ -10,6 +10,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use seaway_cluster::requests::BOUNDS_MS;
+
 use crate::cache::CacheTally;
 
 use super::proxy::{PROTOCOLS, ProxyTally};
@@ -48,6 +50,7 @@ impl Collector for Reader {
         proxies(&metrics, &mut encoder)?;
         https(&metrics, &mut encoder)?;
         followed(&metrics, &mut encoder)?;
+        asked(&metrics, &mut encoder)?;
         metrics.programming.encode(&mut encoder)?;
         metrics.upkeep.encode(&mut encoder)?;
         distributions(&tallies, &mut encoder)
@@ -68,6 +71,30 @@ fn followed(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<()
     for (kind, (_, lost)) in &*followed {
         let labels = [("kind", kind.to_string())];
         ConstCounter::new(*lost).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// What was asked of the API server, under the names that its Go client has in CoreDNS.
+fn asked(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let hosts = metrics.asked.lock();
+    let (name, help) = ("coredns_kubernetes_rest_client_requests", "Requests to the API server");
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (host, asked) in hosts.iter() {
+        for (code, count) in &asked.by_code {
+            let code = code.map_or_else(|| "<error>".to_owned(), |code| code.to_string());
+            let labels = [("code", code.as_str()), ("method", "GET"), ("host", host)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let name = "coredns_kubernetes_rest_client_request_duration_seconds";
+    let help = "How long the API server took to answer";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (host, asked) in hosts.iter() {
+        let buckets = buckets(BOUNDS_MS.map(|bound| bound as f64 / 1000.0), asked.took);
+        let (sum, count) = (asked.total.as_secs_f64(), asked.took.iter().sum());
+        let labels = [("verb", "GET"), ("host", &**host)];
+        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
     }
     Ok(())
 }

@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
+use seaway_cluster::Update;
 use seaway_cluster::freshness::Freshness;
+use seaway_cluster::requests::Requests;
 use tokio::sync::Semaphore;
 
 use super::asking::{question, records, renew, upstream};
@@ -43,6 +45,8 @@ pub struct Service {
     was_ready: AtomicBool,
     /// How old the facts are.
     freshness: OnceLock<Freshness>,
+    /// What was asked of the API server.
+    requests: OnceLock<Requests>,
     turn: AtomicUsize,
     probe: Mutex<Option<Probe>>,
 }
@@ -78,6 +82,7 @@ impl Service {
             stopping: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),
             freshness: OnceLock::new(),
+            requests: OnceLock::new(),
             turn: AtomicUsize::new(0),
             probe: Mutex::default(),
         })
@@ -107,9 +112,10 @@ impl Service {
     }
 
     /// From now on it is ready only while the facts are fresh, unless its configuration says otherwise.
-    pub fn follow(&self, freshness: Freshness) {
+    pub fn follow(&self, facts: &Update) {
         // There is one source for the whole life of a server.
-        self.freshness.get_or_init(|| freshness);
+        self.freshness.get_or_init(|| facts.freshness.clone());
+        self.requests.get_or_init(|| facts.requests.clone());
     }
 
     /// Why it is not ready at a moment; `None` if it is.
@@ -145,6 +151,9 @@ impl Service {
         engine.chains().iter().filter_map(|chain| chain.cache.as_ref()).for_each(|cache| cache.tell_sizes());
         if let Some(freshness) = self.freshness.get() {
             self.metrics.note_followed(freshness.followed(), Instant::now());
+        }
+        if let Some(requests) = self.requests.get() {
+            self.metrics.note_asked(requests.asked());
         }
         self.metrics.text()
     }

@@ -155,6 +155,12 @@ fn hosts_know_names_and_addresses() {
     check(hosts, "a.example.org.", kind::AAAA, "0; a.example.org. AAAA fd00::9");
     check(hosts, "b.example.org.", kind::AAAA, "0");
     check(hosts, "c.example.org.", kind::A, "2");
+    for (name, vouched) in [("a.example.org.", true), ("c.example.org.", false)] {
+        let mut out = Vec::new();
+        serve(hosts).step(&query(name, kind::A), Context::new(Transport::Udp, 53, Instant::now()), &mut out);
+        let authoritative = Message::from_vec(&out).unwrap().metadata.authoritative;
+        assert_eq!(authoritative, vouched, "{name}");
+    }
     check(
         hosts,
         "9.2.0.192.in-addr.arpa.",

@@ -61,7 +61,7 @@ impl Configuration {
 
     /// Makes facts visible to the next query.
     pub(crate) fn feed(&mut self, service: &Service, facts: &Update) {
-        service.follow(facts.freshness.clone());
+        service.follow(facts);
         self.feed.update(&service.engine(), &facts.snapshot, now_s());
         service.metrics().programming.note(&facts.snapshot, facts.triggers.take(), SystemTime::now());
     }
