@@ -67,12 +67,26 @@ pub fn services(backends: usize) -> Vec<Virtual> {
     .collect()
 }
 
+/// Nothing known, and timeouts of a day: the kernel's clock is the real one, and on a slow machine a flow that
+/// closes could be forgotten between two packets of a test.
+pub fn patient() -> Config {
+    const DAY_S: u32 = 24 * 3600;
+    Config {
+        tcp_opening_s: DAY_S,
+        tcp_established_s: DAY_S,
+        tcp_closing_s: DAY_S,
+        udp_s: DAY_S,
+        udp_assured_s: DAY_S,
+        ..Config::new()
+    }
+}
+
 /// Writes services into empty maps. Service ids are indexes; backend ids count from 1, over all.
 ///
 /// # Panics
 /// When a map refuses.
 pub fn install(maps: &mut impl Maps, services: &[Virtual]) {
-    maps.put_config(&Config::new()).expect("a configuration");
+    maps.put_config(&patient()).expect("a configuration");
     let mut id = 1;
     let mut offset = 0;
     for (service, Virtual { vip, proto, backends }) in (0u32..).zip(services) {

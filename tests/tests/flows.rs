@@ -10,7 +10,7 @@ use seaway_ebpf::Verdict;
 use seaway_harness::{MemoryFlows, MemoryTables};
 use seaway_tests::{
     frame::{Frame, Kind},
-    site::{CLIENT, Site, VIP, Virtual, addr, openings, services},
+    site::{CLIENT, Site, VIP, Virtual, addr, openings, patient, services},
 };
 
 #[test]
@@ -153,7 +153,7 @@ fn flow_without_a_free_port_is_refused_until_one_is_free() {
     let backend = addr("10.1.1.111:80");
     // One port to try, beside the client's own.
     let mut maps = site.tables.maps().clone();
-    maps.put_config(&Config { snat_first: 20_000, snat_last: 20_000, ..Config::new() }).unwrap();
+    maps.put_config(&Config { snat_first: 20_000, snat_last: 20_000, ..patient() }).unwrap();
     let site = Site { tables: MemoryTables::new(maps), ..site };
     let third = Frame { src: (one.src.ip(), 20_000).into(), ..one.clone() };
     site.check(&one, &one.to(backend));

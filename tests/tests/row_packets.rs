@@ -13,7 +13,7 @@ use seaway_harness::{MemoryTables, privileged};
 use seaway_tests::{
     balancer::{Balancer, Kernel},
     frame::{Frame, Kind},
-    site::{BACKENDS, CLIENT, Site, VIP, Virtual, addr, key_of},
+    site::{BACKENDS, CLIENT, Site, VIP, Virtual, addr, key_of, patient},
 };
 
 const MACS: ([u8; 6], [u8; 6]) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
@@ -36,7 +36,7 @@ fn virtual_of(family: usize, proto: u8) -> Virtual {
 fn configure(maps: &mut impl Maps, service: &Virtual, flags: u32) {
     let [v4, v6] = NODE.map(|text| Addr::from(addr(text).ip()));
     let bits = if flags & SERVICE_CROSS == 0 { 0 } else { CONFIG_CROSS };
-    maps.put_config(&Config { snat_v4: v4, snat_v6: v6, flags: bits, ..Config::new() }).unwrap();
+    maps.put_config(&Config { snat_v4: v4, snat_v6: v6, flags: bits, ..patient() }).unwrap();
     let key = key_of(service.vip, service.proto);
     let frontends = maps.frontends().unwrap();
     let (_, mut value) = frontends.into_iter().find(|(found, _)| *found == key).unwrap();
