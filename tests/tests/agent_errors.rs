@@ -275,6 +275,31 @@ fn rules_of_kube_proxy_are_named() {
     );
 }
 
+/// One that is started beside the agent, and cleaned up after: the agent looks again whenever it compares
+/// everything, here since the node got an address.
+#[test]
+fn rules_of_kube_proxy_are_named_also_when_they_come_later() {
+    privileged!();
+    let network = Network::new(&[0]);
+    let node = network.topology.node.namespace();
+    let mut agent = network.start();
+    let status = agent.wait("the start", |status| status.ready);
+    assert!(status.warnings.is_empty(), "{status:?}");
+    let told =
+        |warnings: &[String]| warnings.iter().any(|warning| warning.contains("kube-proxy is still here"));
+    for (rules, address, there) in [
+        ("add table ip kube-proxy; add chain ip kube-proxy services", "192.0.2.77/32", true),
+        ("delete table ip kube-proxy", "192.0.2.78/32", false),
+    ] {
+        if !runs(&network, "nft", &[rules]) {
+            seaway_harness::skip("rules_of_kube_proxy_are_named_also_when_they_come_later", "needs nft");
+            return;
+        }
+        node.add_address(Topology::CLIENT_INTERFACE, address.parse().unwrap()).unwrap();
+        agent.wait(rules, |status| told(&status.warnings) == there);
+    }
+}
+
 #[test]
 fn rules_of_kube_proxy_in_legacy_iptables_are_named() {
     privileged!();

@@ -180,7 +180,8 @@ impl Agent {
         }
         self.told.metrics().tables(&outcome.tables);
         self.told.metrics().purged(outcome.purged);
-        if audit && self.report.has_leftovers() {
+        if full {
+            // It may be started beside the agent, as well as cleaned up after.
             self.report.look_for_leftovers();
         }
         self.tell(audit, &outcome);

@@ -129,7 +129,7 @@ impl Report {
         self.health_texts = closed;
     }
 
-    /// Looks whether a kube-proxy left something behind. Without the right to look, nothing is said.
+    /// Looks whether a kube-proxy runs or left something behind. Without the right to look, nothing is said.
     pub(super) fn look_for_leftovers(&mut self) {
         let found = kube_proxy::leftovers().inspect_err(|error| {
             tracing::debug!(%error, "cannot look for rules of kube-proxy");
@@ -141,11 +141,6 @@ impl Report {
             )
         };
         self.leftover_texts = found.unwrap_or_default().into_iter().map(told).collect();
-    }
-
-    /// Whether a kube-proxy left something behind when it was looked for last.
-    pub(super) fn has_leftovers(&self) -> bool {
-        !self.leftover_texts.is_empty()
     }
 
     /// Tells what is wrong now: what is new in the log, all of it in the file.
