@@ -1,7 +1,10 @@
 //! The counts as labelled metrics.
 
+mod cluster;
+mod elsewhere;
+
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use prometheus_client::collector::Collector;
@@ -10,11 +13,6 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use seaway_cluster::requests::BOUNDS_MS;
-
-use crate::cache::CacheTally;
-
-use super::proxy::{PROTOCOLS, ProxyTally};
 use super::{
     DURATIONS, Distribution, FIRST_DURATION_US, KINDS, Metrics, PLUGINS, RCODES, SIZES, Stripe, Tally, WAYS,
     buckets,
@@ -46,57 +44,15 @@ impl Collector for Reader {
         responses(&tallies, &mut encoder)?;
         singles(&metrics, &mut encoder)?;
         searches(&tallies, &mut encoder)?;
-        caches(&metrics, &mut encoder)?;
-        proxies(&metrics, &mut encoder)?;
+        elsewhere::caches(&metrics, &mut encoder)?;
+        elsewhere::proxies(&metrics, &mut encoder)?;
         https(&metrics, &mut encoder)?;
-        followed(&metrics, &mut encoder)?;
-        asked(&metrics, &mut encoder)?;
+        cluster::followed(&metrics, &mut encoder)?;
+        cluster::asked(&metrics, &mut encoder)?;
         metrics.programming.encode(&mut encoder)?;
         metrics.upkeep.encode(&mut encoder)?;
         distributions(&tallies, &mut encoder)
     }
-}
-
-/// How the facts are followed: not CoreDNS's names, since it does not know.
-fn followed(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let followed = metrics.followed.lock();
-    let help = "Time since the API server last confirmed the objects of a kind";
-    let mut family = encoder.encode_descriptor("seaway_facts_age_seconds", help, None, MetricType::Gauge)?;
-    for (kind, (age_s, _)) in &*followed {
-        let labels = [("kind", kind.to_string())];
-        ConstGauge::new(*age_s).encode(family.encode_family(&labels)?)?;
-    }
-    let help = "Watches of the API server that had stopped telling of changes";
-    let mut family = encoder.encode_descriptor("seaway_watches_lost", help, None, MetricType::Counter)?;
-    for (kind, (_, lost)) in &*followed {
-        let labels = [("kind", kind.to_string())];
-        ConstCounter::new(*lost).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
-}
-
-/// What was asked of the API server, under the names that its Go client has in CoreDNS.
-fn asked(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let hosts = metrics.asked.lock();
-    let (name, help) = ("coredns_kubernetes_rest_client_requests", "Requests to the API server");
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (host, asked) in hosts.iter() {
-        for (code, count) in &asked.by_code {
-            let code = code.map_or_else(|| "<error>".to_owned(), |code| code.to_string());
-            let labels = [("code", code.as_str()), ("method", "GET"), ("host", host)];
-            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
-        }
-    }
-    let name = "coredns_kubernetes_rest_client_request_duration_seconds";
-    let help = "How long the API server took to answer";
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    for (host, asked) in hosts.iter() {
-        let buckets = buckets(BOUNDS_MS.map(|bound| bound as f64 / 1000.0), asked.took);
-        let (sum, count) = (asked.total.as_secs_f64(), asked.took.iter().sum());
-        let labels = [("verb", "GET"), ("host", &**host)];
-        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
-    }
-    Ok(())
 }
 
 fn requests(tallies: &[Arc<Tally>], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -169,88 +125,6 @@ fn searches(tallies: &[Arc<Tally>], encoder: &mut DescriptorEncoder<'_>) -> Resu
         if count > 0 {
             let labels = [("server", of_server[0].server.as_str())];
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-        }
-    }
-    Ok(())
-}
-
-fn caches(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let caches = metrics.caches.lock();
-    type Count = fn(&CacheTally) -> &AtomicU64;
-    let counts: [(&str, &str, Option<&str>, Count); 9] = [
-        ("requests", "Queries that were looked up in the cache", None, |tally| &tally.requests),
-        ("misses", "Queries that no answer in date was kept for", None, |tally| &tally.misses),
-        ("prefetch", "Answers that were asked for again before their end", None, |tally| &tally.prefetch),
-        ("drops", "Answers to another question, which are not kept", None, |tally| &tally.drops),
-        ("served_stale", "Answers served out of date", None, |tally| &tally.served_stale),
-        ("hits", "Queries answered from the cache", Some("success"), |tally| &tally.hits[0]),
-        ("hits", "", Some("denial"), |tally| &tally.hits[1]),
-        ("evictions", "Kept answers that had to go for others", Some("success"), |tally| &tally.evictions[0]),
-        ("evictions", "", Some("denial"), |tally| &tally.evictions[1]),
-    ];
-    for group in counts.chunk_by(|one, other| one.0 == other.0) {
-        let name = format!("coredns_cache_{}", group[0].0);
-        let mut family = encoder.encode_descriptor(&name, group[0].1, None, MetricType::Counter)?;
-        for (_, _, sort, count) in group {
-            for ((server, zone), tally) in caches.iter() {
-                let mut labels = vec![("server", server.as_str()), ("zones", zone), ("view", "")];
-                labels.extend(sort.map(|sort| ("type", sort)));
-                let value = count(tally).load(Ordering::Relaxed);
-                ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
-            }
-        }
-    }
-    let mut family =
-        encoder.encode_descriptor("coredns_cache_entries", "Kept answers", None, MetricType::Gauge)?;
-    for ((server, zone), tally) in caches.iter() {
-        for (sort, entries) in ["success", "denial"].into_iter().zip(&tally.entries) {
-            let labels = [("server", server.as_str()), ("type", sort), ("zones", zone), ("view", "")];
-            let count = i64::try_from(entries.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
-            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
-        }
-    }
-    Ok(())
-}
-
-fn proxies(metrics: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let proxies = metrics.proxies.lock();
-    let proxies: Vec<_> = proxies.iter().map(|(to, tally)| (to.to_string(), tally)).collect();
-    let name = "coredns_proxy_request_duration_seconds";
-    let mut family =
-        encoder.encode_descriptor(name, "How long upstreams took", None, MetricType::Histogram)?;
-    for (to, tally) in &proxies {
-        for (rcode, durations) in RCODES.iter().zip(&tally.durations) {
-            let labels = [("proxy_name", "forward"), ("to", to), ("rcode", rcode)];
-            let buckets = buckets(seconds(), durations.counts());
-            let count = buckets.iter().map(|(_, count)| count).sum();
-            if count > 0 {
-                let sum = durations.sum.load(Ordering::Relaxed) as f64 / 1_000_000.0;
-                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
-            }
-        }
-    }
-    let name = "coredns_proxy_healthcheck_failures";
-    let mut family = encoder.encode_descriptor(name, "Probes that failed", None, MetricType::Counter)?;
-    for (to, tally) in &proxies {
-        let labels = [("proxy_name", "forward"), ("to", to)];
-        let count = tally.failures.load(Ordering::Relaxed);
-        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-    }
-    type Count = fn(&ProxyTally) -> &[AtomicU64; PROTOCOLS.len()];
-    let counts: [(&str, &str, Count); 2] = [
-        ("coredns_proxy_conn_cache_hits", "Queries over a connection that had waited", |tally| &tally.reused),
-        ("coredns_proxy_conn_cache_misses", "Connections that were opened", |tally| &tally.opened),
-    ];
-    for (name, help, of) in counts {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (to, tally) in &proxies {
-            for (proto, count) in PROTOCOLS.iter().zip(of(tally)) {
-                let labels = [("proxy_name", "forward"), ("to", to), ("proto", proto)];
-                let count = count.load(Ordering::Relaxed);
-                if count > 0 {
-                    ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-                }
-            }
         }
     }
     Ok(())
