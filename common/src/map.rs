@@ -55,6 +55,8 @@ pub enum MapName {
     Connections,
     /// Hash from interface index to [`crate::DeviceValue`].
     Devices,
+    /// Per-CPU array of [`crate::FlowCounts`] by who counts: `FLOW_COUNTS_*`.
+    FlowCounts,
     /// Array of one `u64`: up to when the server of this node's agent stands in for endpoints, in
     /// nanoseconds of `CLOCK_MONOTONIC`.
     StandIn,
@@ -82,6 +84,7 @@ impl MapName {
         Self::Turns,
         Self::Connections,
         Self::Devices,
+        Self::FlowCounts,
         Self::StandIn,
     ];
 
@@ -107,6 +110,7 @@ impl MapName {
             Self::Turns => "TURNS",
             Self::Connections => "CONNECTIONS",
             Self::Devices => "DEVICES",
+            Self::FlowCounts => "FLOW_COUNTS",
             Self::StandIn => "STAND_IN",
         }
     }
@@ -159,6 +163,7 @@ impl Capacities {
     pub const fn of(&self, map: MapName) -> u32 {
         match map {
             MapName::Meta | MapName::Config | MapName::StandIn => 1,
+            MapName::FlowCounts => 2,
             MapName::Services | MapName::Addresses => self.frontends,
             MapName::Slots => self.slots.div_ceil(crate::SLOTS_PER_VALUE),
             MapName::Backends | MapName::BackendCounters | MapName::Connections => self.backends,

@@ -17,6 +17,7 @@ use seaway_common::{
 
 use crate::batch;
 use crate::collector::Ticks;
+use crate::flow_counts::FlowCounter;
 use crate::flows;
 use crate::mapped::MappedArray;
 use crate::maps::{Error, Maps};
@@ -29,6 +30,7 @@ pub struct KernelMaps {
     names: HashMap<MapData, u32, Raw<NameValue>>,
     flows_v4: HashMap<MapData, Raw<FlowKeyV4>, Raw<FlowValueV4>>,
     flows_v6: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
+    flow_counter: FlowCounter,
     config: Array<MapData, Raw<Config>>,
     addresses: HashMap<MapData, Raw<Addr>, u32>,
     source_ranges: LpmTrie<MapData, Raw<RangeBits>, u32>,
@@ -97,6 +99,7 @@ impl KernelMaps {
             backends: memory(MapName::Backends, &backends, capacities.backends)?,
             flows_v4: lru(MapName::FlowsV4, flows_v4)?,
             flows_v6: lru(MapName::FlowsV6, flows_v6)?,
+            flow_counter: FlowCounter::new(map(MapName::FlowCounts)?)?,
             capacities,
         })
     }
@@ -187,14 +190,39 @@ impl KernelMaps {
         .map_err(|source| failed(MapName::FlowsV6, "batch lookup", source))
     }
 
+    /// Looks at every flow entry as [`each_flow`](Self::each_flow) does. Returns how many entries were evicted
+    /// since the maps were made, because they were full: at least so many, and all of them where no flow
+    /// begins or ends meanwhile.
+    ///
+    /// # Errors
+    /// [`Error`] of the maps `FLOWS_V4`, `FLOWS_V6` and `FLOW_COUNTS`.
+    pub fn each_flow_and_evictions(&self, mut look: impl FnMut(FlowKey, FlowValue)) -> Result<u64, Error> {
+        // Whatever was made by now was taken away by the end, or is met on the way, or was evicted.
+        let made = self.flow_counter.counts()?.made;
+        let mut met = 0;
+        self.each_flow(|key, value| {
+            met += 1;
+            look(key, value);
+        })?;
+        let removed = self.flow_counter.counts()?.removed;
+        Ok(made.saturating_sub(removed).saturating_sub(met))
+    }
+
     fn remove_flows(&mut self, gone: &[FlowKey]) -> Result<(), Error> {
+        // Beforehand: entries that are gone and not counted would look like evicted ones.
+        self.flow_counter.note_removed(i64::try_from(gone.len()).unwrap_or(i64::MAX))?;
+        let mut absent = 0;
         for key in gone {
             let (name, removed) = if key.src.is_v4() {
                 (MapName::FlowsV4, self.flows_v4.remove(&Raw(FlowKeyV4::narrow(key))))
             } else {
                 (MapName::FlowsV6, self.flows_v6.remove(&Raw(*key)))
             };
+            absent += i64::from(removed.is_err());
             absent_is_fine(removed).map_err(|e| error(name, "delete", e))?;
+        }
+        if absent > 0 {
+            self.flow_counter.note_removed(-absent)?;
         }
         Ok(())
     }

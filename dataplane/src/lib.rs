@@ -18,6 +18,7 @@ pub mod desired;
 pub mod devices;
 pub mod explain;
 pub mod feeder;
+mod flow_counts;
 pub mod flows;
 pub mod health;
 pub mod installed;

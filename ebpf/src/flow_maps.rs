@@ -1,9 +1,11 @@
 //! The flow maps, one an address family.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
-use seaway_common::{FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, Reason};
+use seaway_common::{
+    FLOW_COUNTS_PROGRAMS, FlowCounts, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, Reason,
+};
 
-use crate::maps::{FLOWS_V4, FLOWS_V6};
+use crate::maps::{FLOW_COUNTS, FLOWS_V4, FLOWS_V6};
 use crate::{FlowEntry, Flows};
 
 /// Flows of packets over IPv4.
@@ -29,7 +31,10 @@ impl Flows for FlowsV4 {
     #[inline(always)]
     fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason> {
         let (key, value) = (FlowKeyV4::narrow(key), FlowValueV4::narrow(value));
-        FLOWS_V4.insert(key, value, u64::from(BPF_ANY)).map_err(|_| Reason::FlowsFull)
+        match claimed(FLOWS_V4.insert(key, value, u64::from(BPF_NOEXIST))) {
+            Ok(false) => FLOWS_V4.insert(key, value, u64::from(BPF_ANY)).map_err(|_| Reason::FlowsFull),
+            made => made.map(|_| ()),
+        }
     }
 
     #[inline(always)]
@@ -41,7 +46,9 @@ impl Flows for FlowsV4 {
     #[inline(always)]
     fn remove_flow(&self, key: &FlowKey) {
         // The only failure is that the LRU took the entry first, which is as good.
-        let _gone = FLOWS_V4.remove(FlowKeyV4::narrow(key));
+        if FLOWS_V4.remove(FlowKeyV4::narrow(key)).is_ok() {
+            note(|counts| counts.removed += 1);
+        }
     }
 }
 
@@ -55,7 +62,10 @@ impl Flows for FlowsV6 {
 
     #[inline(always)]
     fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason> {
-        FLOWS_V6.insert(key, value, u64::from(BPF_ANY)).map_err(|_| Reason::FlowsFull)
+        match claimed(FLOWS_V6.insert(key, value, u64::from(BPF_NOEXIST))) {
+            Ok(false) => FLOWS_V6.insert(key, value, u64::from(BPF_ANY)).map_err(|_| Reason::FlowsFull),
+            made => made.map(|_| ()),
+        }
     }
 
     #[inline(always)]
@@ -66,7 +76,18 @@ impl Flows for FlowsV6 {
     #[inline(always)]
     fn remove_flow(&self, key: &FlowKey) {
         // As above.
-        let _gone = FLOWS_V6.remove(key);
+        if FLOWS_V6.remove(key).is_ok() {
+            note(|counts| counts.removed += 1);
+        }
+    }
+}
+
+/// Counts an entry that was made or taken away.
+#[inline(always)]
+fn note(add: impl FnOnce(&mut FlowCounts)) {
+    if let Some(counts) = FLOW_COUNTS.get_ptr_mut(FLOW_COUNTS_PROGRAMS) {
+        // SAFETY: the value belongs to this CPU; at worst an interrupting program's count is lost.
+        add(unsafe { &mut *counts });
     }
 }
 
@@ -74,7 +95,10 @@ impl Flows for FlowsV6 {
 #[inline(always)]
 fn claimed(result: Result<(), i32>) -> Result<bool, Reason> {
     match result {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            note(|counts| counts.made += 1);
+            Ok(true)
+        }
         Err(error) if error == -EEXIST => Ok(false),
         Err(_) => Err(Reason::FlowsFull),
     }

@@ -24,6 +24,7 @@
 //! | `TURNS` | service id | `u64` | xdp, tc, connect, sendmsg | the same | – |
 //! | `CONNECTIONS` | backend id | `u64` | xdp, tc, connect, release, agent | xdp, tc, connect, sendmsg | – |
 //! | `DEVICES` | interface index | `DeviceValue` | agent | xdp | the device is left to tc |
+//! | `FLOW_COUNTS` | `FLOW_COUNTS_*` | `FlowCounts` | xdp, tc, agent | agent | – |
 //! | `STAND_IN` | 0 | `u64` | agent | xdp, tc, connect, sendmsg | – |
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
@@ -31,9 +32,9 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key as LpmKey, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use seaway_common::{
-    Addr, AffinityKey, AffinityValue, BackendCounters, BackendValue, Config, DeviceValue, FlowKey, FlowKeyV4,
-    FlowValue, FlowValueV4, FragmentKey, FragmentValue, Meta, NameValue, Reason, ServiceCounters, ServiceKey,
-    ServiceValue, SlotValue, SocketKey, SocketValue,
+    Addr, AffinityKey, AffinityValue, BackendCounters, BackendValue, Config, DeviceValue, FlowCounts,
+    FlowKey, FlowKeyV4, FlowValue, FlowValueV4, FragmentKey, FragmentValue, Meta, NameValue, Reason,
+    ServiceCounters, ServiceKey, ServiceValue, SlotValue, SocketKey, SocketValue,
 };
 
 use crate::{Headers, Inner, Plan};
@@ -101,6 +102,9 @@ pub(crate) static CONNECTIONS: Array<u64> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static DEVICES: HashMap<u32, DeviceValue> = HashMap::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static FLOW_COUNTS: PerCpuArray<FlowCounts> = PerCpuArray::with_max_entries(2, 0);
 
 #[map]
 pub(crate) static STAND_IN: Array<u64> = Array::with_max_entries(1, 0);

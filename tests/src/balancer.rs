@@ -1,6 +1,6 @@
 //! What becomes of a packet at an interface: by the logic on the host, and by the programs in the kernel.
 
-use seaway_common::Action;
+use seaway_common::{Action, Capacities};
 use seaway_dataplane::{
     feeder::{self, Fate},
     kernel_maps::KernelMaps,
@@ -34,7 +34,15 @@ impl Kernel {
     /// # Panics
     /// When the kernel refuses something.
     pub fn new(services: &[Virtual], transmit: bool) -> Self {
-        let programs = Programs::load(&Probe::run().unwrap(), &MemoryMaps::CAPACITIES, None).unwrap();
+        Self::of(services, transmit, &MemoryMaps::CAPACITIES)
+    }
+
+    /// The same with maps of these sizes.
+    ///
+    /// # Panics
+    /// When the kernel refuses something.
+    pub fn of(services: &[Virtual], transmit: bool, capacities: &Capacities) -> Self {
+        let programs = Programs::load(&Probe::run().unwrap(), capacities, None).unwrap();
         let mut maps = programs.maps().unwrap();
         install(&mut maps, services);
         let way_out = WayOut::new().unwrap();

@@ -24,7 +24,7 @@ const OUTAGE: Duration = Duration::from_secs(30);
 /// What an agent without a DNS server follows.
 const KINDS: [&str; 5] = ["Service", "EndpointSlice", "Node", "Pod", "ServiceCIDR"];
 /// What an agent tells: kube-proxy's names, and its own.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "kubeproxy_sync_proxy_rules_duration_seconds",
     "kubeproxy_sync_full_proxy_rules_duration_seconds",
     "kubeproxy_sync_partial_proxy_rules_duration_seconds",
@@ -42,6 +42,7 @@ const NAMES: [&str; 25] = [
     "kubeproxy_conntrack_reconciler_deleted_entries_total",
     "seaway_backend_packets_total",
     "seaway_ct_entries",
+    "seaway_ct_evictions_total",
     "seaway_drops_total",
     "seaway_facts_age_seconds",
     "seaway_maglev_rebuild_seconds",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -26,11 +27,13 @@ const BACKENDS_MAX: usize = 2_000;
 #[derive(Debug)]
 pub(super) struct Kernel {
     maps: PathBuf,
+    /// The most evictions that were found.
+    evicted: AtomicU64,
 }
 
 impl Kernel {
     pub(super) fn new(maps: &Path) -> Self {
-        Self { maps: maps.to_owned() }
+        Self { maps: maps.to_owned(), evicted: AtomicU64::new(0) }
     }
 
     fn reasons(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -50,16 +53,19 @@ impl Kernel {
         let Ok(maps) = KernelMaps::open(&self.maps) else { return Ok(()) };
         let Ok(config) = maps.config() else { return Ok(()) };
         let (mut v4, mut v6, mut retries) = (0i64, 0i64, [0i64; port_tries::TRIES as usize]);
-        let looked = maps.each_flow(|key, value| {
+        let evicted = maps.each_flow_and_evictions(|key, value| {
             *(if key.src.is_v4() { &mut v4 } else { &mut v6 }) += 1;
             let tried = port_tries::in_vain(&key, &value, &config);
             if let Some(count) = tried.and_then(|tried| retries.get_mut(tried as usize)) {
                 *count += 1;
             }
         });
-        if looked.is_err() {
-            return Ok(());
-        }
+        let Ok(evicted) = evicted else { return Ok(()) };
+        // A look in the midst of traffic finds fewer than an earlier one.
+        let evicted = self.evicted.fetch_max(evicted, Ordering::Relaxed).max(evicted);
+        let help = "Flow entries that went for others while a map was full; at least so many";
+        let family = encoder.encode_descriptor("seaway_ct_evictions", help, None, MetricType::Counter)?;
+        ConstCounter::new(evicted).encode(family)?;
         let help = "Flow entries, two a flow";
         let mut family = encoder.encode_descriptor("seaway_ct_entries", help, None, MetricType::Gauge)?;
         for (name, count) in [(MapName::FlowsV4, v4), (MapName::FlowsV6, v6)] {
