@@ -11,13 +11,30 @@ use crate::{musl, workspace};
 
 const TAG: &str = "seaway:latest";
 const FILE: &str = "deploy/Containerfile";
-/// Programs that can build it, and the arguments before and after `build`. Buildah gets along without
-/// a daemon, a file system of its own and rights beyond those of `chroot`.
-const BUILDERS: [(&str, &[&str], &[&str]); 3] = [
-    ("podman", &[], &[]),
-    ("buildah", &["--storage-driver", "vfs"], &["--isolation", "chroot"]),
-    ("docker", &[], &[]),
+/// Programs that can build it.
+const BUILDERS: [Builder; 3] = [
+    Builder { name: "podman", works: &["--version"], before: &[], after: &[] },
+    // It gets along without a daemon, a file system of its own and rights beyond those of `chroot`.
+    Builder {
+        name: "buildah",
+        works: &["--version"],
+        before: &["--storage-driver", "vfs"],
+        after: &["--isolation", "chroot"],
+    },
+    // Needs its daemon, and BuildKit for a stage from elsewhere.
+    Builder { name: "docker", works: &["buildx", "inspect"], before: &[], after: &[] },
 ];
+
+/// A program that builds images.
+struct Builder {
+    name: &'static str,
+    /// Arguments with which it succeeds where it can build.
+    works: &'static [&'static str],
+    /// Arguments before and after `build`.
+    before: &'static [&'static str],
+    after: &'static [&'static str],
+}
+
 /// Where the first stage of the file leaves the program.
 const PROGRAM: &str = "src/target/release/seaway";
 
@@ -32,21 +49,27 @@ pub(crate) struct Args {
 
 /// Builds the image and prints its size.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let there = |builder: &&(&str, _, _)| Command::new(builder.0).arg("--version").output().is_ok();
-    let Some((builder, before, after)) = BUILDERS.iter().find(there) else {
-        let names = BUILDERS.map(|(name, ..)| name).join(", ");
-        bail!("none of {names} is here to build {FILE} with; Debian's packages have those names");
+    let works = |builder: &&Builder| {
+        let probed = Command::new(builder.name).args(builder.works).output();
+        probed.is_ok_and(|output| output.status.success())
     };
-    let mut build = Command::new(builder);
+    let Some(Builder { name, before, after, .. }) = BUILDERS.iter().find(works) else {
+        let names = BUILDERS.map(|builder| builder.name).join(", ");
+        bail!(
+            "none of {names} can build {FILE} here: Debian's packages podman and buildah do, docker needs its \
+             daemon and buildx"
+        );
+    };
+    let mut build = Command::new(name);
     build.args(*before).arg("build").args(*after).args(["--file", FILE, "--tag", TAG]);
     if args.local {
         let stage = first_stage()?;
         build.arg("--build-context").arg(format!("build={}", stage.display()));
     }
     workspace::run(build.arg("."))?;
-    let mut size = Command::new(builder);
+    let mut size = Command::new(name);
     // What each calls it; docker and podman count bytes, buildah writes for people.
-    match *builder {
+    match *name {
         "buildah" => size.args(*before).args(["images", "--format", "{{.Size}}", TAG]),
         _ => size.args(["image", "inspect", "--format", "{{.Size}}", TAG]),
     };
