@@ -1,10 +1,11 @@
 //! The kernel's maps behind the [`Maps`] trait.
 
+mod flow_entries;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::time::Instant;
 
 use aya::maps::lpm_trie::{Key as TrieKey, LpmTrie};
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
@@ -16,7 +17,6 @@ use seaway_common::{
 };
 
 use crate::batch;
-use crate::collector::Ticks;
 use crate::flow_counts::FlowCounter;
 use crate::flows;
 use crate::mapped::MappedArray;
@@ -122,20 +122,6 @@ impl KernelMaps {
         self.meta.set(0, meta, 0).map_err(|e| error(MapName::Meta, "update", e))
     }
 
-    /// Every flow entry of both families, in no order.
-    ///
-    /// # Errors
-    /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
-    pub fn flows(&self) -> Result<Vec<(FlowKey, FlowValue)>, Error> {
-        let v4 = self.all::<FlowKeyV4, FlowValueV4>(
-            MapName::FlowsV4,
-            self.flows_v4.map(),
-            self.capacities.flows_v4,
-        )?;
-        let v6 = self.all(MapName::FlowsV6, self.flows_v6.map(), self.capacities.flows_v6)?;
-        Ok(v4.iter().map(|(key, value)| (key.widen(), value.widen())).chain(v6).collect())
-    }
-
     /// How many clients are bound to an endpoint.
     ///
     /// # Errors
@@ -144,87 +130,6 @@ impl KernelMaps {
         let all: Vec<(AffinityKey, AffinityValue)> =
             self.all(MapName::Affinity, self.affinity.map(), self.capacities.affinity)?;
         Ok(all.len())
-    }
-
-    /// Removes the flow entries that were idle for too long. Returns how many they were.
-    ///
-    /// # Errors
-    /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
-    pub fn expire_flows(&mut self, config: &Config, ticks: &mut Ticks) -> Result<usize, Error> {
-        let gone = self.flows_where(|key, value| {
-            let now = Instant::now();
-            ticks.note(value.last_seen, now);
-            ticks.expired(key, value, config, now)
-        })?;
-        self.remove_flows(&gone)?;
-        Ok(gone.len())
-    }
-
-    /// Keys of the flow entries that satisfy a condition.
-    fn flows_where(
-        &self,
-        mut wanted: impl FnMut(&FlowKey, &FlowValue) -> bool,
-    ) -> Result<Vec<FlowKey>, Error> {
-        let mut found = Vec::new();
-        self.each_flow(|key, value| {
-            if wanted(&key, &value) {
-                found.push(key);
-            }
-        })?;
-        Ok(found)
-    }
-
-    /// Looks at every flow entry of both families; no more than a batch is held at a time.
-    ///
-    /// # Errors
-    /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
-    pub fn each_flow(&self, mut look: impl FnMut(FlowKey, FlowValue)) -> Result<(), Error> {
-        let (v4, v6) = (self.flows_v4.map(), self.flows_v6.map());
-        batch::for_each(v4.fd(), self.capacities.flows_v4, |entries| {
-            entries.for_each(|(key, value): (FlowKeyV4, FlowValueV4)| look(key.widen(), value.widen()));
-        })
-        .map_err(|source| failed(MapName::FlowsV4, "batch lookup", source))?;
-        batch::for_each(v6.fd(), self.capacities.flows_v6, |entries| {
-            entries.for_each(|(key, value)| look(key, value));
-        })
-        .map_err(|source| failed(MapName::FlowsV6, "batch lookup", source))
-    }
-
-    /// Looks at every flow entry as [`each_flow`](Self::each_flow) does. Returns how many entries were evicted
-    /// since the maps were made, because they were full: at least so many, and all of them where no flow
-    /// begins or ends meanwhile.
-    ///
-    /// # Errors
-    /// [`Error`] of the maps `FLOWS_V4`, `FLOWS_V6` and `FLOW_COUNTS`.
-    pub fn each_flow_and_evictions(&self, mut look: impl FnMut(FlowKey, FlowValue)) -> Result<u64, Error> {
-        // Whatever was made by now was taken away by the end, or is met on the way, or was evicted.
-        let made = self.flow_counter.counts()?.made;
-        let mut met = 0;
-        self.each_flow(|key, value| {
-            met += 1;
-            look(key, value);
-        })?;
-        let removed = self.flow_counter.counts()?.removed;
-        Ok(made.saturating_sub(removed).saturating_sub(met))
-    }
-
-    fn remove_flows(&mut self, gone: &[FlowKey]) -> Result<(), Error> {
-        // Beforehand: entries that are gone and not counted would look like evicted ones.
-        self.flow_counter.note_removed(i64::try_from(gone.len()).unwrap_or(i64::MAX))?;
-        let mut absent = 0;
-        for key in gone {
-            let (name, removed) = if key.src.is_v4() {
-                (MapName::FlowsV4, self.flows_v4.remove(&Raw(FlowKeyV4::narrow(key))))
-            } else {
-                (MapName::FlowsV6, self.flows_v6.remove(&Raw(*key)))
-            };
-            absent += i64::from(removed.is_err());
-            absent_is_fine(removed).map_err(|e| error(name, "delete", e))?;
-        }
-        if absent > 0 {
-            self.flow_counter.note_removed(-absent)?;
-        }
-        Ok(())
     }
 
     fn all<K: Pod, V: Pod>(&self, name: MapName, map: &MapData, most: u32) -> Result<Vec<(K, V)>, Error> {
