@@ -60,6 +60,9 @@ pub enum MapName {
     /// Array of one `u64`: up to when the server of this node's agent stands in for endpoints, in
     /// nanoseconds of `CLOCK_MONOTONIC`.
     StandIn,
+    /// Array of one `u64` that changes whenever a route, neighbour or device did: next hops that flows keep
+    /// from before are looked up again.
+    RouteGeneration,
 }
 
 impl MapName {
@@ -86,6 +89,7 @@ impl MapName {
         Self::Devices,
         Self::FlowCounts,
         Self::StandIn,
+        Self::RouteGeneration,
     ];
 
     /// Name in the object file and of the pin.
@@ -112,6 +116,7 @@ impl MapName {
             Self::Devices => "DEVICES",
             Self::FlowCounts => "FLOW_COUNTS",
             Self::StandIn => "STAND_IN",
+            Self::RouteGeneration => "ROUTE_GENERATION",
         }
     }
 }
@@ -162,7 +167,7 @@ impl Capacities {
     /// Entries of one map.
     pub const fn of(&self, map: MapName) -> u32 {
         match map {
-            MapName::Meta | MapName::Config | MapName::StandIn => 1,
+            MapName::Meta | MapName::Config | MapName::StandIn | MapName::RouteGeneration => 1,
             MapName::FlowCounts => 2,
             MapName::Services | MapName::Addresses => self.frontends,
             MapName::Slots => self.slots.div_ceil(crate::SLOTS_PER_VALUE),

@@ -50,6 +50,9 @@ pub const SERVICE_STAND_IN: u32 = 1 << 17;
 pub const ADDRESS_CLUSTER_IP: u32 = 1 << 0;
 /// In `ADDRESSES`: a load balancer's or an external address that this node serves.
 pub const ADDRESS_EXTERNAL: u32 = 1 << 1;
+/// In `ADDRESSES`: an external address that is also one of the node's own, so that its stack answers for
+/// every port that no Service has.
+pub const ADDRESS_OWN: u32 = 1 << 2;
 
 /// Position of the [`Algorithm`] for clients inside the cluster in a service's flags; 4 bits.
 const INSIDE_SHIFT: u32 = 8;

@@ -112,7 +112,7 @@ async fn read(handle: &Handle) -> Result<Links, Error> {
             None => !is_veth(&link.attributes),
         };
         let flags = if transmits { DEVICE_XDP_TRANSMIT } else { 0 };
-        let value = DeviceValue { flags, _pad: 0 };
+        let value = DeviceValue { flags, ..DeviceValue::default() };
         devices.insert(index, Device { name: name.unwrap_or_default(), value });
     }
     let mut by_device: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();

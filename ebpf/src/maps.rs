@@ -26,6 +26,7 @@
 //! | `DEVICES` | interface index | `DeviceValue` | agent | xdp | the device is left to tc |
 //! | `FLOW_COUNTS` | `FLOW_COUNTS_*` | `FlowCounts` | xdp, tc, agent | agent | – |
 //! | `STAND_IN` | 0 | `u64` | agent | xdp, tc, connect, sendmsg | – |
+//! | `ROUTE_GENERATION` | 0 | `u64` | agent | xdp, tc | – |
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
@@ -108,6 +109,9 @@ pub(crate) static FLOW_COUNTS: PerCpuArray<FlowCounts> = PerCpuArray::with_max_e
 
 #[map]
 pub(crate) static STAND_IN: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static ROUTE_GENERATION: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Scratch memory of the packet programs, see `Tables::settle`; neither pinned nor read by anybody else.
 #[map]
