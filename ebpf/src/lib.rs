@@ -15,6 +15,7 @@
 )]
 
 mod answer;
+mod arp;
 mod cross;
 mod fragment;
 mod headers;
@@ -31,6 +32,7 @@ mod translate;
 mod tunnel;
 
 pub use answer::{Answer, answer};
+pub use arp::vouch as vouch_for_address;
 pub use headers::{Headers, Part};
 pub use icmp::Inner;
 pub use packet::{Change, Packet, Room, Route, Way};

@@ -21,6 +21,7 @@ mod programs {
     use seaway_ebpf::{
         Answer, EGRESS, FlowsV4, FlowsV6, INGRESS, KernelTables, SOCKET, SkbPacket, SockAddr4, SockAddr6,
         Stage, Verdict, XDP, XdpPacket, answer, cookie_of, count, refuse, socket, translate,
+        vouch_for_address,
     };
 
     /// `BPF_F_INGRESS`: the packet arrives by the interface instead of leaving by it.
@@ -88,6 +89,10 @@ mod programs {
     #[classifier]
     fn tc_egress(ctx: TcContext) -> i32 {
         let mut packet = SkbPacket::new(&ctx);
+        if let Ok(true) = vouch_for_address(&mut packet, &KernelTables::<EGRESS>) {
+            // SAFETY: the context is valid for the run of the program; the helper takes numbers.
+            return unsafe { bpf_redirect((*ctx.as_ptr().cast::<__sk_buff>()).ifindex, INGRESS_FLAG) as i32 };
+        }
         match translate(&mut packet, &KernelTables::<EGRESS>, &FlowsV4, &FlowsV6, Stage::Egress) {
             // SAFETY: the helper takes numbers.
             Ok(Verdict::Transmit(ifindex)) => unsafe { bpf_redirect(ifindex, 0) as i32 },

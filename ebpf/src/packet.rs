@@ -58,6 +58,11 @@ pub trait Packet {
         1
     }
 
+    /// Cookie of the socket of this node that sent the packet; 0 if none did.
+    fn socket_cookie(&self) -> u64 {
+        0
+    }
+
     /// Whether a program on the way noted that it translated the packet.
     fn is_translated(&self) -> bool {
         false

@@ -19,6 +19,7 @@ use seaway_common::Reason;
 
 use crate::headers::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use crate::packet::{Change, Room, Route, Way};
+use crate::sock_addr::cookie_of;
 use crate::{Packet, fib, tunnel, word};
 
 /// Set by user space before loading: the kernel tells IPv6 checksums apart (6.16). Before, a sum
@@ -192,6 +193,11 @@ impl Packet for SkbPacket<'_> {
     fn ifindex(&self) -> u32 {
         // SAFETY: the context is valid for the run of the program.
         self.field(|skb| unsafe { (*skb).ifindex })
+    }
+
+    #[inline(always)]
+    fn socket_cookie(&self) -> u64 {
+        cookie_of(self.ctx)
     }
 
     #[inline(always)]

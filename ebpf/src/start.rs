@@ -12,7 +12,7 @@ use crate::headers::{ETHERNET_LEN, Headers, RST};
 use crate::packet::{Route, Way};
 use crate::select::{Choice, select};
 use crate::translate::Stage;
-use crate::{FlowEntry, Flows, Packet, Tables, pair};
+use crate::{FlowEntry, Flows, Packet, Tables, pair, socket};
 
 /// What a new flow gets.
 #[derive(Clone, Copy, Default)]
@@ -113,6 +113,9 @@ fn follow<P: Packet, T: Tables, F: Flows>(
         return not_served(headers, tables, stage);
     }
     if stage != Stage::Early && was_translated(headers, flows) {
+        return Started::NotOurs;
+    }
+    if stage == Stage::Egress && socket::has_peer(packet.socket_cookie(), &headers.key, tables) {
         return Started::NotOurs;
     }
     let inside = match admit(headers, &plan.service, tables) {
