@@ -135,6 +135,12 @@ pub(crate) fn network<P: Packet>(packet: &P, tags: bool) -> Result<Option<(bool,
 }
 
 impl Headers {
+    /// Addresses, ports and protocol.
+    #[inline(always)]
+    pub const fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
     /// Offset of the network header, bounded for the verifier: behind at most two tags.
     #[inline(always)]
     pub(crate) fn l3(&self) -> usize {

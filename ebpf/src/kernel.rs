@@ -7,8 +7,9 @@ use aya_ebpf::bindings::{__sk_buff, BPF_ANY, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns, bpf_set_retval};
 use aya_ebpf::maps::lpm_trie::Key as RangeKey;
 use seaway_common::{
-    Addr, AffinityKey, AffinityValue, BackendValue, Be16, Config, DEVICE_BRIDGE_PORT, FragmentKey,
-    FragmentValue, Reason, SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey, SocketValue,
+    Addr, AffinityKey, AffinityValue, BackendValue, Be16, Config, DEVICE_BRIDGE_PORT, FlowKey, FlowValue,
+    FlowValueV4, FragmentKey, FragmentValue, Reason, SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey,
+    SocketValue,
 };
 
 use crate::maps::{
@@ -16,9 +17,10 @@ use crate::maps::{
     PLAN, REASONS, ROUTE_GENERATION, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS, SOURCE_RANGES,
     STAND_IN, TURNS,
 };
+use crate::pair::Claim;
 use crate::start::Started;
-use crate::translate::{Stage, translate_parsed};
-use crate::{Flows, Headers, Inner, Packet, Plan, Room, Tables};
+use crate::translate::{Stage, deliver, translate_icmp, translate_parsed};
+use crate::{FlowEntry, Flows, Headers, Inner, Packet, Plan, Room, Tables};
 
 /// Set by user space before loading: the kernel has `bpf_set_retval` (5.18). The verifier takes
 /// it for a constant and removes the call where it is 0.
@@ -35,10 +37,20 @@ unsafe extern "C" {
     fn start_xdp_v6(ctx: *mut xdp_md) -> u64;
     fn start_tc_v4(ctx: *mut __sk_buff, egress: u64) -> u64;
     fn start_tc_v6(ctx: *mut __sk_buff, egress: u64) -> u64;
+    fn attempt_v4(plan: *mut Plan, egress: u64) -> u64;
+    fn attempt_v6(plan: *mut Plan, egress: u64) -> u64;
     fn ingress_v4(ctx: *mut __sk_buff) -> u64;
     fn ingress_v6(ctx: *mut __sk_buff) -> u64;
     fn egress_v4(ctx: *mut __sk_buff) -> u64;
     fn egress_v6(ctx: *mut __sk_buff) -> u64;
+    fn icmp_ingress_v4(ctx: *mut __sk_buff) -> u64;
+    fn icmp_ingress_v6(ctx: *mut __sk_buff) -> u64;
+    fn icmp_egress_v4(ctx: *mut __sk_buff) -> u64;
+    fn icmp_egress_v6(ctx: *mut __sk_buff) -> u64;
+    fn deliver_ingress_v4(ctx: *mut __sk_buff, entry: *mut FlowValueV4, moved: u64) -> u64;
+    fn deliver_ingress_v6(ctx: *mut __sk_buff, entry: *mut FlowValue, moved: u64) -> u64;
+    fn deliver_egress_v4(ctx: *mut __sk_buff, entry: *mut FlowValueV4, moved: u64) -> u64;
+    fn deliver_egress_v6(ctx: *mut __sk_buff, entry: *mut FlowValue, moved: u64) -> u64;
 }
 
 const ECONNREFUSED: i32 = 111;
@@ -153,6 +165,51 @@ impl<const PROGRAM: u8> Tables for KernelTables<PROGRAM> {
                 (_, false, true) => ingress_v6(ctx.cast()),
                 (_, true, false) => egress_v4(ctx.cast()),
                 (_, true, true) => egress_v6(ctx.cast()),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn attempt<F: Flows>(&self, _: &FlowKey, plan: &mut Plan, _: &F, egress: bool) -> Claim {
+        // SAFETY: the key is that of the headers in their place.
+        Claim::of(unsafe {
+            if F::WIDE { attempt_v6(plan, u64::from(egress)) } else { attempt_v4(plan, u64::from(egress)) }
+        })
+    }
+
+    #[inline(always)]
+    fn icmp<P: Room, F: Flows>(&self, packet: &mut P, headers: &Headers, flows: &F, stage: Stage) -> u64 {
+        let ctx = packet.context();
+        // SAFETY: as in `start`.
+        unsafe {
+            match (P::XDP, PROGRAM == EGRESS, F::WIDE) {
+                (true, ..) => translate_icmp(packet, headers, self, flows, stage),
+                (_, false, false) => icmp_ingress_v4(ctx.cast()),
+                (_, false, true) => icmp_ingress_v6(ctx.cast()),
+                (_, true, false) => icmp_egress_v4(ctx.cast()),
+                (_, true, true) => icmp_egress_v6(ctx.cast()),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn deliver<P: Room, E: FlowEntry>(
+        &self,
+        packet: &mut P,
+        headers: &Headers,
+        flow: &E,
+        stage: Stage,
+        moved: bool,
+    ) -> u64 {
+        let (ctx, (entry, wide), moves) = (packet.context(), flow.place(), u64::from(moved));
+        // SAFETY: as in `start`; the entry is one of the family's.
+        unsafe {
+            match (P::XDP, PROGRAM == EGRESS, wide) {
+                (true, ..) => deliver(packet, headers, flow, self, stage, moved),
+                (_, false, false) => deliver_ingress_v4(ctx.cast(), entry.cast(), moves),
+                (_, false, true) => deliver_ingress_v6(ctx.cast(), entry.cast(), moves),
+                (_, true, false) => deliver_egress_v4(ctx.cast(), entry.cast(), moves),
+                (_, true, true) => deliver_egress_v6(ctx.cast(), entry.cast(), moves),
             }
         }
     }
