@@ -61,6 +61,6 @@ pub use kernel::{KernelTables, count, refuse};
 #[cfg(target_arch = "bpf")]
 pub use skb::SkbPacket;
 #[cfg(target_arch = "bpf")]
-pub use sock_addr::{SockAddr4, SockAddr6, cookie_of};
+pub use sock_addr::{SockAddr4, SockAddr6, released};
 #[cfg(target_arch = "bpf")]
 pub use xdp::XdpPacket;

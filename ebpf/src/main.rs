@@ -17,7 +17,7 @@ mod programs {
     use seaway_common::{Action, Reason};
     use seaway_ebpf::{
         Answer, FlowsV4, FlowsV6, KernelTables, SkbPacket, SockAddr4, SockAddr6, Stage, Verdict, XdpPacket,
-        answer, cookie_of, count, refuse, socket, translate,
+        answer, count, refuse, released, socket, translate,
     };
 
     /// Programs that share no code, see `KernelTables`.
@@ -151,7 +151,7 @@ mod programs {
 
     #[cgroup_sock(sock_release)]
     fn sock_release(ctx: SockContext) -> i32 {
-        socket::release(cookie_of(&ctx), &KernelTables::<SOCKET>);
+        socket::release(released(&ctx), &KernelTables::<SOCKET>);
         PROCEED
     }
 

@@ -1,9 +1,9 @@
 //! The first packet of a flow: is it for a service, may it use it, and what becomes of it.
 
 use seaway_common::{
-    ADDRESS_CLUSTER_IP, BACKEND_HOST, BACKEND_IN_CLUSTER, BACKEND_LOCAL, CONFIG_MASQUERADE_ALL, FLOW_CLOSING,
-    FLOW_DSR, FLOW_FORWARD, FLOW_STAND_IN, FLOW_TRANSMIT, FlowKey, FlowValue, Hop, Reason, SERVICE_CROSS,
-    SERVICE_DSR, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_LOOPBACK,
+    ADDRESS_CLUSTER_IP, ADDRESS_OWN, BACKEND_HOST, BACKEND_IN_CLUSTER, BACKEND_LOCAL, CONFIG_MASQUERADE_ALL,
+    FLOW_CLOSING, FLOW_DSR, FLOW_FORWARD, FLOW_STAND_IN, FLOW_TRANSMIT, FlowKey, FlowValue, Hop, Reason,
+    SERVICE_CROSS, SERVICE_DSR, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_LOOPBACK,
     SERVICE_STAND_IN, ServiceKey, ServiceValue, hash_flow, proto,
 };
 use seaway_common::{Addr, Be16};
@@ -213,7 +213,11 @@ fn unserved<T: Tables>(headers: &Headers, tables: &T) -> Result<(), Reason> {
         return Ok(());
     }
     let dst = &headers.key.dst;
-    if tables.address(dst) & ADDRESS_CLUSTER_IP != 0 {
+    let bits = tables.address(dst);
+    if bits & ADDRESS_OWN != 0 {
+        return Ok(()); // The node's stack knows.
+    }
+    if bits & ADDRESS_CLUSTER_IP != 0 {
         return Err(Reason::UndefinedPort);
     }
     match tables.config() {
