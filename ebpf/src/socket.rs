@@ -140,8 +140,7 @@ pub fn sendmsg<C: SocketCall, T: Tables>(call: &mut C, tables: &T) -> Result<(),
     let cookie = call.cookie();
     let target = SocketKey { cookie, entry: socket_ref(asked.key.addr, asked.key.port, SOCKET_TARGET) };
     let mut value = SocketValue::default();
-    let kept = keep_target(&target, &asked.service, &mut value, tables);
-    if !kept {
+    if !keep_target(&target, &asked.service, &mut value, tables) {
         let mut choice = Choice::default();
         choose(&asked, tables, &mut choice)?;
         if stays_on_loopback(&asked, &choice) {
@@ -151,20 +150,20 @@ pub fn sendmsg<C: SocketCall, T: Tables>(call: &mut C, tables: &T) -> Result<(),
         value.port = choice.backend.port;
         value.backend = choice.id;
         value.generation = asked.service.generation;
+        chain(&target, &mut value, tables)?;
+        value.addr = choice.backend.addr;
+        value.port = choice.backend.port;
+        value.by_packet = 0;
     }
     if value.by_packet != 0 {
         return Ok(());
     }
     let (addr, port) = (value.addr, value.port);
-    let peer = SocketKey { cookie, entry: socket_ref(addr, port, SOCKET_PEER) };
-    let left =
-        is_named_otherwise(&peer, &asked.key, tables) && translates_packets(call, &asked.key.addr, tables);
-    if left || !kept {
-        value.by_packet = u16::from(left);
-        chain(&target, &mut value, tables)?;
-    }
-    if left {
-        return Ok(());
+    if is_named_otherwise(cookie, &asked.key, addr, port, tables)
+        && translates_packets(call, &asked.key.addr, tables)
+    {
+        value = SocketValue { by_packet: 1, ..SocketValue::default() };
+        return chain(&target, &mut value, tables);
     }
     // Without a program on the packet's way, answers bear the address that was asked last.
     call.set_remote(addr, port);
@@ -382,9 +381,10 @@ fn keep_target<T: Tables>(
 }
 
 /// Whether answers from the backend bear another address than the one that is asked now.
-#[inline(never)]
-fn is_named_otherwise<T: Tables>(peer: &SocketKey, key: &ServiceKey, tables: &T) -> bool {
-    tables.socket(peer).is_some_and(|named| named.addr != key.addr || named.port != key.port)
+#[inline(always)]
+fn is_named_otherwise<T: Tables>(cookie: u64, key: &ServiceKey, addr: Addr, port: Be16, tables: &T) -> bool {
+    let peer = SocketKey { cookie, entry: socket_ref(addr, port, SOCKET_PEER) };
+    tables.socket(&peer).is_some_and(|named| named.addr != key.addr || named.port != key.port)
 }
 
 /// A datagram to a backend's own address: if the backend stood for a service, it stands for itself now.
