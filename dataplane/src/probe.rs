@@ -34,6 +34,9 @@ pub struct Probe {
     /// The checksum helper tells IPv6 apart (6.16); before, the stack sums such packets anew.
     #[serde(default)]
     pub checksum_v6: bool,
+    /// A route's source address is said with the next hop (6.7); before, it is the device's own.
+    #[serde(default)]
+    pub fib_source: bool,
 }
 
 /// Why the dataplane cannot run here at all.
@@ -79,7 +82,9 @@ impl Probe {
         let xdp_frags =
             is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len).unwrap_or(false);
         let checksum_v6 = version >= KernelVersion::new(6, 16, 0);
-        Ok(Self { kernel: release, ticks_per_s: ticks_per_s(), set_retval, mptcp, xdp_frags, checksum_v6 })
+        let fib_source = version >= KernelVersion::new(6, 7, 0);
+        let ticks_per_s = ticks_per_s();
+        Ok(Self { kernel: release, ticks_per_s, set_retval, mptcp, xdp_frags, checksum_v6, fib_source })
     }
 }
 

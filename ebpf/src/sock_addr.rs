@@ -59,8 +59,9 @@ pub fn released(ctx: &SockContext) -> u64 {
     cookie_of(ctx)
 }
 
+/// The cookie of the socket behind any context that has one.
 #[inline(always)]
-fn cookie_of<C: EbpfContext>(ctx: &C) -> u64 {
+pub(crate) fn cookie_of<C: EbpfContext>(ctx: &C) -> u64 {
     // SAFETY: the helper takes the program's own context.
     unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
 }
