@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use ipnet::IpNet;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkInfo};
-use rtnetlink::packet_route::route::RouteAttribute;
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 use seaway_common::{DEVICE_XDP_TRANSMIT, DeviceValue};
 use tokio::sync::watch;
@@ -21,6 +23,10 @@ use crate::netdev;
 
 /// How long messages are gathered before everything is read.
 const GATHER: Duration = Duration::from_millis(20);
+
+/// Longest prefixes of routes, by family, that may hold a range of Services. Those of pods and nodes are
+/// longer, many, and change often.
+const WIDE: [u8; 2] = [20, 112];
 
 const GROUPS: [MulticastGroup; 5] = [
     MulticastGroup::Link,
@@ -39,6 +45,8 @@ pub struct Links {
     pub addresses: BTreeSet<IpAddr>,
     /// The addresses that packets without a better route leave from, the preferred ones first.
     pub routed: Vec<IpAddr>,
+    /// Destinations of routes that may hold a range of Services.
+    pub routes: BTreeSet<IpNet>,
 }
 
 /// One interface.
@@ -118,12 +126,15 @@ async fn read(handle: &Handle) -> Result<Links, Error> {
     let mut by_device: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
     let mut messages = handle.address().get().execute();
     while let Some(message) = messages.try_next().await.map_err(|e| Error::List("addresses", e))? {
-        if let Some(address) = address_of(&message) {
-            by_device.entry(message.header.index).or_default().push(address);
+        let index = message.header.index;
+        // kube-proxy's IPVS mode leaves it behind, with every cluster IP: they are not the node's.
+        let ipvs = devices.get(&index).is_some_and(|device: &Device| device.name == "kube-ipvs0");
+        if let Some(address) = address_of(&message).filter(|_| !ipvs) {
+            by_device.entry(index).or_default().push(address);
         }
     }
-    let routed = routed(handle, &by_device).await?;
-    Ok(Links { devices, addresses: by_device.into_values().flatten().collect(), routed })
+    let (routed, routes) = routed(handle, &by_device).await?;
+    Ok(Links { devices, addresses: by_device.into_values().flatten().collect(), routed, routes })
 }
 
 /// The address itself: on a point-to-point link `Address` is the peer's.
@@ -147,14 +158,21 @@ fn is_veth(attributes: &[LinkAttribute]) -> bool {
     infos.flatten().any(|info| matches!(info, LinkInfo::Kind(kind) if kind.to_string() == "veth"))
 }
 
-/// The addresses of interfaces with a default route, then all others that are not only local.
-async fn routed(handle: &Handle, by_device: &BTreeMap<u32, Vec<IpAddr>>) -> Result<Vec<IpAddr>, Error> {
-    let mut order = Vec::new();
+/// The addresses of interfaces with a default route, then all others that are not only local; and the
+/// destinations of wide routes.
+async fn routed(
+    handle: &Handle,
+    by_device: &BTreeMap<u32, Vec<IpAddr>>,
+) -> Result<(Vec<IpAddr>, BTreeSet<IpNet>), Error> {
+    let (mut order, mut wide) = (Vec::new(), BTreeSet::new());
     let v4 = RouteMessageBuilder::<std::net::Ipv4Addr>::new().build();
     let v6 = RouteMessageBuilder::<std::net::Ipv6Addr>::new().build();
     for request in [v4, v6] {
         let mut routes = handle.route().get(request).execute();
         while let Some(route) = routes.try_next().await.map_err(|e| Error::List("routes", e))? {
+            wide.extend(
+                destination(&route).filter(|to| to.prefix_len() <= WIDE[usize::from(to.addr().is_ipv6())]),
+            );
             let gateway = route
                 .attributes
                 .iter()
@@ -178,5 +196,22 @@ async fn routed(handle: &Handle, by_device: &BTreeMap<u32, Vec<IpAddr>>) -> Resu
             all.push(*address);
         }
     }
-    Ok(all)
+    Ok((all, wide))
+}
+
+/// Where a unicast route of the main table leads.
+fn destination(route: &RouteMessage) -> Option<IpNet> {
+    let main = route.header.table == RouteHeader::RT_TABLE_MAIN && route.header.kind == RouteType::Unicast;
+    let address = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(IpAddr::from(*address)),
+        RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(IpAddr::from(*address)),
+        _ => None,
+    });
+    let any = match route.header.address_family {
+        AddressFamily::Inet => IpAddr::from([0; 4]),
+        AddressFamily::Inet6 => IpAddr::from([0; 16]),
+        _ => return None,
+    };
+    let net = IpNet::new(address.unwrap_or(any), route.header.destination_prefix_length).ok();
+    net.filter(|_| main)
 }

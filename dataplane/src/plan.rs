@@ -13,7 +13,7 @@ mod gone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use seaway_common::{Addr, BackendValue, ServiceKey, ServiceValue, Slice, SourceRangeKey};
+use seaway_common::{ADDRESS_OWN, Addr, BackendValue, ServiceKey, ServiceValue, Slice, SourceRangeKey};
 
 use crate::desired::{Desired, PortKey};
 use crate::installed::{Installed, name_of};
@@ -183,7 +183,9 @@ pub fn plan<'a>(
         let lent = |frontend: &&ServiceKey| {
             desired.owner(frontend).is_some_and(|owner| owner != key) && !switch.contains_key(*frontend)
         };
-        addresses.extend(port.into_iter().flat_map(|port| port.addresses.iter().map(|(address, _)| address)));
+        // Of one without frontends too: its address may be left to the node.
+        let asked = desired.port(key).into_iter().flat_map(|port| port.addresses.iter());
+        addresses.extend(asked.map(|(address, _)| address));
         let known = installed.port(key).into_iter().flat_map(|known| installed.frontends_by(known.id));
         addresses.extend(known.map(|frontend| &frontend.addr));
         match (installed.port(key), port) {
@@ -197,7 +199,9 @@ pub fn plan<'a>(
     for address in addresses {
         // An address is there as long as some frontend has it: not for a port that does not fit.
         let served = switched.contains(address) || gone.leaves_some(installed, address);
-        match (desired.address(address).filter(|_| served), installed.addresses().get(address)) {
+        // One that is left to the node has none, and is there all the same.
+        let wanted = desired.address(address).filter(|bits| served || *bits == ADDRESS_OWN);
+        match (wanted, installed.addresses().get(address)) {
             (Some(bits), now) if now != Some(&bits) => {
                 plan.steps.push(Step::Address { address: *address, bits });
             }
@@ -212,7 +216,8 @@ pub fn plan<'a>(
 /// Steps that remove virtual addresses which nobody has any more.
 pub fn stray_addresses(desired: &Desired, installed: &Installed) -> Vec<Step> {
     let stray = |address: &&Addr| {
-        desired.address(address).is_none() || installed.frontends_of(address).next().is_none()
+        let bits = desired.address(address);
+        bits.is_none() || (bits != Some(ADDRESS_OWN) && installed.frontends_of(address).next().is_none())
     };
     let strays = installed.addresses().keys().filter(stray);
     strays.map(|address| Step::RemoveAddress { address: *address }).collect()

@@ -96,6 +96,8 @@ impl Programs {
         let mut loader = EbpfLoader::new();
         let set_retval = u32::from(probe.set_retval);
         loader.override_global("HAVE_SET_RETVAL", &set_retval, true);
+        let mptcp = u32::from(probe.mptcp);
+        loader.override_global("HAVE_MPTCP", &mptcp, true);
         let xdp_frags = u32::from(probe.xdp_frags);
         loader.override_global("HAVE_XDP_FRAGS", &xdp_frags, true);
         let checksum_v6 = u32::from(probe.checksum_v6);

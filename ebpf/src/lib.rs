@@ -66,6 +66,6 @@ pub use kernel::{EGRESS, GLOBAL, INGRESS, KernelTables, SOCKET, XDP, count, refu
 #[cfg(target_arch = "bpf")]
 pub use skb::SkbPacket;
 #[cfg(target_arch = "bpf")]
-pub use sock_addr::{SockAddr4, SockAddr6, cookie_of};
+pub use sock_addr::{SockAddr4, SockAddr6, released};
 #[cfg(target_arch = "bpf")]
 pub use xdp::XdpPacket;

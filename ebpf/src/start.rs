@@ -294,7 +294,11 @@ fn unserved<T: Tables>(headers: &Headers, tables: &T) -> Result<(), Reason> {
         return Ok(());
     }
     let dst = &headers.key.dst;
-    if tables.address(dst) & ADDRESS_CLUSTER_IP != 0 {
+    let bits = tables.address(dst);
+    if bits & ADDRESS_OWN != 0 {
+        return Ok(()); // The node's stack knows.
+    }
+    if bits & ADDRESS_CLUSTER_IP != 0 {
         return Err(Reason::UndefinedPort);
     }
     match tables.config() {

@@ -135,8 +135,9 @@ impl Agent {
             ),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "interfaces"),
         }
-        let (addresses, routed) = (links.addresses.clone(), links.routed.clone());
-        let site = Site { addresses, routed, ..self.site.clone() };
+        let (addresses, routed, routes) =
+            (links.addresses.clone(), links.routed.clone(), links.routes.clone());
+        let site = Site { addresses, routed, routes, ..self.site.clone() };
         if site == self.site {
             return None;
         }

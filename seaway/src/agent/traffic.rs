@@ -46,6 +46,14 @@ pub(super) struct Args {
         default_value = "primary"
     )]
     nodeport_addresses: Vec<NodePortAddresses>,
+    /// Serve `spec.externalIPs` of Services in this range only (repeatable). Default: everywhere, as kube-proxy.
+    #[arg(
+        long = "allow-external-ips",
+        value_name = "CIDR",
+        env = "SEAWAY_ALLOW_EXTERNAL_IPS",
+        value_delimiter = ','
+    )]
+    external_ips: Vec<IpNet>,
     /// How endpoints are chosen for clients in the cluster.
     #[arg(long, value_name = "NAME", env = "SEAWAY_ALGORITHM_INSIDE", default_value = "random", value_parser = named)]
     algorithm_inside: Algorithm,
@@ -142,8 +150,8 @@ impl Args {
             NodePortAddresses::Range(range) => Some(*range),
         });
         let node_ports = ranges.collect();
-        let service_ranges = self.service_cidrs.clone();
-        Ok(Site { node_ports, algorithms, service_ranges, config, ..Site::from(node) })
+        let (service_ranges, external_ips) = (self.service_cidrs.clone(), self.external_ips.clone());
+        Ok(Site { node_ports, external_ips, algorithms, service_ranges, config, ..Site::from(node) })
     }
 
     /// The ports that no program of the node may take for its own connections.
