@@ -37,7 +37,10 @@ pub use config::{
     CONFIG_CROSS, CONFIG_KERNEL_FLOWS, CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, CONFIG_ROUTED_V4,
     CONFIG_ROUTED_V6, Config, PREFIXES_MAX, Prefix,
 };
-pub use counters::{BackendCounters, FLOW_COUNTS_AGENT, FLOW_COUNTS_PROGRAMS, FlowCounts, ServiceCounters};
+pub use counters::{
+    BackendCounters, COUNTER_CELLS, CounterCell, FLOW_COUNTS_AGENT, FLOW_COUNTS_PROGRAMS, FlowCounts,
+    ServiceCounters,
+};
 pub use device::{DEVICE_BRIDGE_PORT, DEVICE_L3, DEVICE_STRICT_RP_FILTER, DEVICE_XDP_TRANSMIT, DeviceValue};
 pub use feed::{FEED_BYTES, FeedConfig};
 pub use flow::{
@@ -61,7 +64,7 @@ pub use socket::{
 };
 
 /// Version of the map layouts in this crate. Pinned maps of another version are refused.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Transport protocol numbers (IANA), as they stand in keys.
 pub mod proto {

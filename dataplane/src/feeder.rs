@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use aya::maps::{Array, MapError, PerCpuArray, ProgramArray};
+use aya::maps::{Array, MapError, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{
     ProgramError, SchedClassifier, TcAttachType, TestRun, TestRunAttrs, TestRunOptions, TestRunResult, Xdp,
     XdpMode,
 };
+use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError};
 use seaway_common::{FEED_BYTES, FeedConfig};
 
@@ -135,11 +136,15 @@ pub struct Feeder {
 pub struct Feed<'a> {
     /// The first packet, at least as long as what the feeder restores.
     pub packet: &'a [u8],
-    /// Number of flows to go through, in order, again and again.
+    /// Number of flows to go through, in order, again and again; a run begins with the first one.
     pub flows: u32,
-    /// Offset of the source port.
+    /// What to add to the packet's client for the first flow.
+    pub first: u32,
+    /// Whether the program puts a header in front of packets (kernel 5.18).
+    pub wrapped: bool,
+    /// Offset of the client's port.
     pub port_offset: u32,
-    /// Offset of the last two bytes of the source address.
+    /// Offset of the last two bytes of the client's address.
     pub addr_offset: u32,
 }
 
@@ -234,12 +239,18 @@ impl Feeder {
         let config = FeedConfig {
             template: bytemuck::cast(template),
             flows: feed.flows,
+            first: feed.first,
             port_offset: feed.port_offset,
             addr_offset: feed.addr_offset,
+            length: if feed.wrapped { u32::try_from(feed.packet.len()).map_err(wrap)? } else { 0 },
             ifindex,
         };
         let map = self.ebpf.map_mut("FEED").ok_or_else(|| absent("FEED"))?;
-        Array::try_from(map).and_then(|mut map| map.set(0, Raw(config), 0)).map_err(wrap::<MapError>)
+        Array::try_from(map).and_then(|mut map| map.set(0, Raw(config), 0)).map_err(wrap::<MapError>)?;
+        let map = self.ebpf.map_mut("NEXT").ok_or_else(|| absent("NEXT"))?;
+        let mut next = PerCpuArray::<_, u32>::try_from(map).map_err(wrap::<MapError>)?;
+        let zeros = vec![0; nr_cpus().map_err(|(_, error)| wrap(error))?];
+        PerCpuValues::try_from(zeros).map_err(wrap).and_then(|zeros| next.set(0, zeros, 0).map_err(wrap))
     }
 
     fn targets(&mut self) -> Result<ProgramArray<&mut aya::maps::MapData>, Error> {

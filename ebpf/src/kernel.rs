@@ -7,15 +7,15 @@ use aya_ebpf::bindings::{__sk_buff, BPF_ANY, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns, bpf_set_retval};
 use aya_ebpf::maps::lpm_trie::Key as RangeKey;
 use seaway_common::{
-    Addr, AffinityKey, AffinityValue, BackendValue, Be16, Config, DEVICE_BRIDGE_PORT, FlowKey, FlowValue,
-    FlowValueV4, FragmentKey, FragmentValue, Reason, SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey,
-    SocketValue,
+    Addr, AffinityKey, AffinityValue, BackendValue, Be16, COUNTER_CELLS as CELLS, Config, CounterCell,
+    DEVICE_BRIDGE_PORT, FlowKey, FlowValue, FlowValueV4, FragmentKey, FragmentValue, Reason, SLOTS_PER_VALUE,
+    ServiceKey, ServiceValue, SocketKey, SocketValue,
 };
 
 use crate::maps::{
-    ADDRESSES, AFFINITY, BACKEND_COUNTERS, BACKENDS, CONFIG, CONNECTIONS, DEVICES, FRAGMENTS, HEADERS, INNER,
-    PLAN, REASONS, ROUTE_GENERATION, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS, SOURCE_RANGES,
-    STAND_IN, TURNS,
+    ADDRESSES, AFFINITY, BACKEND_COUNTERS, BACKENDS, CONFIG, CONNECTIONS, COUNTER_CELLS, DEVICES, FRAGMENTS,
+    HEADERS, INNER, PLAN, REASONS, ROUTE_GENERATION, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS,
+    SOURCE_RANGES, STAND_IN, TURNS,
 };
 use crate::pair::Claim;
 use crate::start::Started;
@@ -89,6 +89,26 @@ pub fn refuse() -> i32 {
         unsafe { bpf_set_retval(-ECONNREFUSED) };
     }
     0
+}
+
+/// Empties a cell of counts into the total of the backend that had it, for another one. User space reads
+/// totals before and after a cell, and so notices.
+///
+/// # Safety
+/// `cell` is a value of `COUNTER_CELLS` on this CPU.
+#[inline(never)]
+unsafe fn hand_over(cell: *mut CounterCell, backend: u32) {
+    // SAFETY: as the caller says.
+    let CounterCell { backend: former, counts, .. } = unsafe { *cell };
+    // SAFETY: as above.
+    unsafe { *cell = CounterCell { backend, ..CounterCell::default() } };
+    if let Some(total) = BACKEND_COUNTERS.get_ptr_mut(former) {
+        // SAFETY: aligned words of the map, which every CPU changes by this only.
+        unsafe {
+            fetch_add(&raw mut (*total).packets, counts.packets);
+            fetch_add(&raw mut (*total).bytes, counts.bytes);
+        }
+    }
 }
 
 /// Bits of a whole key of `SOURCE_RANGES`.
@@ -350,25 +370,24 @@ impl<const PROGRAM: u8> Tables for KernelTables<PROGRAM> {
 
     #[inline(always)]
     fn count_packet(&self, backend: u32, bytes: usize) {
-        if let Some(counters) = BACKEND_COUNTERS.get_ptr_mut(backend) {
-            // SAFETY: a per-CPU value, see `count`.
-            unsafe {
-                (*counters).packets += 1;
-                (*counters).bytes += bytes as u64;
+        let Some(cell) = COUNTER_CELLS.get_ptr_mut(backend % CELLS) else { return };
+        // SAFETY: a per-CPU value, see `count`.
+        unsafe {
+            if (*cell).backend != backend {
+                hand_over(cell, backend);
             }
+            (*cell).counts.packets += 1;
+            (*cell).counts.bytes += bytes as u64;
         }
     }
 
     #[inline(always)]
     fn count_connection(&self, service: u32, placed: bool) {
         if let Some(counters) = SERVICE_COUNTERS.get_ptr_mut(service) {
-            // SAFETY: a per-CPU value, see `count`.
+            // SAFETY: as in `turn`.
             unsafe {
-                if placed {
-                    (*counters).placed += 1;
-                } else {
-                    (*counters).refused += 1;
-                }
+                let word = if placed { &raw mut (*counters).placed } else { &raw mut (*counters).refused };
+                fetch_add(word, 1);
             }
         }
     }

@@ -90,18 +90,32 @@ async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) ->
     reserve_ports(args);
     let told = Told::new(&pins.maps());
     servers::start(&args.servers, &told).await?;
-    let mut agent = dataplane::Agent::load(args, probe, pins, site, [interfaces, pods], told)?;
-    agent.start_on(&links.borrow());
     let mut wants = Wants::proxy(node);
     if let Some(dns) = &dns {
         wants = dns.wants(wants);
     }
     let clock = Instant::now();
-    let source = tokio::select! {
-        source = args.facts.follow(&wants) => Some(source?),
-        () = ends.wait() => None,
+    // The verifier works on threads of its own while facts are read here.
+    let loading = dataplane::Loading::start(args, probe.clone(), pins);
+    let load = async {
+        let programs = loading.programs().await?;
+        let mut agent = dataplane::Agent::new(args, probe, pins, site, [interfaces, pods], told, programs)?;
+        agent.start_on(&links.borrow());
+        anyhow::Ok(agent)
     };
-    if let Some(source) = source {
+    let read = async {
+        tokio::select! {
+            source = args.facts.follow(&wants) => {
+                tracing::debug!(read = ?clock.elapsed(), "facts are there");
+                source.map(Some)
+            }
+            () = ends.wait() => Ok(None),
+        }
+    };
+    // What is wrong with the facts is said after loading, which must not go on without anybody to clean up
+    // after it.
+    let (mut agent, source) = tokio::try_join!(load, async { Ok(read.await) })?;
+    if let Some(source) = source? {
         let ended = follow(&mut agent, &mut dns, source, links, &mut ends, clock).await;
         if let Some(dns) = dns {
             hand_back(&mut agent, dns, clock).await?;

@@ -128,7 +128,14 @@ impl Road {
     pub(super) fn run(&mut self, packets: u32) -> Result<Run> {
         let Self { feeder, packet, out, generator, .. } = self;
         let before = feeder.arrived()?;
-        let feed = Feed { packet, flows: FLOWS, port_offset: PORT_OFFSET, addr_offset: ADDR_OFFSET };
+        let feed = Feed {
+            packet,
+            flows: FLOWS,
+            first: 0,
+            wrapped: false,
+            port_offset: PORT_OFFSET,
+            addr_offset: ADDR_OFFSET,
+        };
         let started = Instant::now();
         generator.run(|| feeder.send(&feed, *out, packets))??;
         let mut last = Instant::now();

@@ -13,10 +13,11 @@ use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::links::Links;
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
-use seaway_dataplane::programs::Programs;
+use seaway_dataplane::programs::{self, Programs};
 use seaway_dataplane::site::NodeDns;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
 use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Args;
 use super::health_checks::HealthChecks;
@@ -53,21 +54,37 @@ pub(super) struct Agent {
     here: Option<Arc<Node>>,
 }
 
+/// Programs that are being loaded, with the pinned maps or with new ones that it pins.
+pub(super) struct Loading(JoinHandle<Result<Programs, programs::Error>>);
+
+impl Loading {
+    /// Starts on a thread of its own.
+    pub(super) fn start(args: &Args, probe: Probe, pins: &Pins) -> Self {
+        tracing::info!(%probe, "loading");
+        let (wanted, maps) = (args.capacity.capacities(), pins.maps());
+        Self(spawn_blocking(move || Programs::load(&probe, &wanted, Some(&maps))))
+    }
+
+    /// Waits for them.
+    pub(super) async fn programs(self) -> Result<Programs> {
+        Ok(self.0.await??)
+    }
+}
+
 impl Agent {
-    /// Loads the programs with the pinned maps, or with new ones that it pins.
-    pub(super) fn load(
+    /// With programs that are loaded.
+    pub(super) fn new(
         args: &Args,
         probe: Probe,
         pins: &Pins,
         site: Site,
         [interfaces, pods]: [Interfaces; 2],
         told: Told,
+        programs: Programs,
     ) -> Result<Self> {
         let node = Arc::clone(&site.node);
         let node = &*node;
-        tracing::info!(%probe, node, "loading");
         let wanted = args.capacity.capacities();
-        let programs = Programs::load(&probe, &wanted, Some(&pins.maps()))?;
         let maps = programs.maps()?;
         if maps.capacities() != wanted {
             let found = maps.capacities();
@@ -249,12 +266,14 @@ impl Agent {
 
     /// Traffic is taken over when the maps say where it goes, not before.
     fn attach(&mut self) -> Result<()> {
+        let begun = Instant::now();
         let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
         self.attach_interfaces(&present, &pods)?;
         if let Some(cgroup) = &self.cgroup {
             let how = attach::cgroup(&mut self.programs, &self.links, cgroup)?;
             tracing::info!(cgroup = %cgroup.display(), ?how, "attached");
         }
+        tracing::debug!(attach = ?begun.elapsed(), "attached to all");
         self.attached = true;
         self.report.note_interfaces(&self.on);
         Ok(())
