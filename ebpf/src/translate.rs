@@ -244,6 +244,7 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
             if stage == Stage::Egress && headers.is_connection() && !headers.opens() {
                 return Ok(Done::NotOurs);
             }
+            headers.replaces = known.is_some();
             // Only here does XDP copy the headers: what follows is long, and rare.
             let started = if stage == Stage::Early {
                 tables.keep_headers(|kept| {

@@ -49,7 +49,7 @@ impl Packet for MemoryPacket {
 
 impl Room for MemoryPacket {
     fn set_len(&mut self, len: usize) -> Result<(), Reason> {
-        self.bytes.set_len(len)
+        Room::set_len(&mut self.bytes, len)
     }
 
     fn make_room(&mut self, len: usize) -> Result<(), Reason> {
