@@ -199,6 +199,10 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
     stage: Stage,
     detail: &mut u32,
 ) -> Result<Done, Reason> {
+    if stage != Stage::Early && packet.is_translated() {
+        packet.note_translated(false);
+        return Ok(Done::NotOurs);
+    }
     if stage != Stage::Early {
         if headers.is_icmp() {
             return translate_icmp(packet, headers, tables, flows, stage, detail);
@@ -206,10 +210,6 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
         if headers.part == Part::Later {
             fragment::recall(headers, tables)?;
         }
-    }
-    if stage != Stage::Early && packet.is_translated() {
-        packet.note_translated(false);
-        return Ok(Done::NotOurs);
     }
     let known = flows.flow(&headers.key);
     let mut tracked = Tracked::Fresh;
