@@ -33,7 +33,7 @@ const XDP_REDIRECT: u32 = 4;
 const TC_ACT_SHOT: u32 = 2;
 const TC_ACT_REDIRECT: u32 = 7;
 
-/// What becomes of a packet at an interface's ingress.
+/// What becomes of a packet at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The node's stack gets it.
@@ -60,8 +60,10 @@ pub struct Outcome {
 #[error("test run")]
 pub struct Error(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// Runs a packet through the programs of an interface's ingress, as the kernel does: XDP, and the
-/// one in the network stack if that lets it pass. Routes are those of the caller's network namespace.
+/// Runs a packet through the programs of a node, as the kernel does: XDP, the one at the ingress if that lets
+/// it pass, and the one at the egress if the stack gets the packet as it came and routes it. What was translated
+/// is not run there: the stack's note of that, which would keep the program from it, does not outlast a test
+/// run. Routes are those of the caller's network namespace.
 ///
 /// # Errors
 /// [`Error`] with the kernel's answer: it refuses packets shorter than an Ethernet header.
@@ -74,13 +76,27 @@ pub fn run_once(programs: &mut Programs, packet: &[u8]) -> Result<Outcome, Error
         _ if !has_network_header(&packet) => return early(Fate::Passed, packet),
         _ => {}
     }
-    let (action, packet) = test(programs.classifier(TC[0]).map_err(wrap)?, &packet)?;
+    let (fate, after) = test_classifier(programs, TC[0], &packet)?;
+    if fate != Fate::Passed || after != packet {
+        return Ok(Outcome { fate, early: false, packet: after });
+    }
+    let (fate, packet) = test_classifier(programs, TC[1], &after)?;
+    Ok(Outcome { fate, early: false, packet })
+}
+
+/// One run of a program in the network stack.
+fn test_classifier(
+    programs: &mut Programs,
+    name: &'static str,
+    packet: &[u8],
+) -> Result<(Fate, Vec<u8>), Error> {
+    let (action, packet) = test(programs.classifier(name).map_err(wrap)?, packet)?;
     let fate = match action {
         TC_ACT_SHOT => Fate::Dropped,
         TC_ACT_REDIRECT => Fate::Sent,
         _ => Fate::Passed,
     };
-    Ok(Outcome { fate, early: false, packet })
+    Ok((fate, packet))
 }
 
 /// Whether a test run in the network stack takes the packet: the whole header has to be there.

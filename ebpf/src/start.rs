@@ -11,7 +11,7 @@ use seaway_common::{
 use crate::headers::{ETHERNET_LEN, Headers, RST};
 use crate::packet::{Route, Way};
 use crate::select::{Choice, select};
-use crate::translate::Stage;
+use crate::translate::{Stage, forget};
 use crate::{FlowEntry, Flows, Packet, Tables, pair, socket};
 
 /// What a new flow gets.
@@ -129,6 +129,9 @@ fn follow<P: Packet, T: Tables, F: Flows>(
     if let Err(reason) = selected {
         return Started::No(reason);
     }
+    if headers.replaces {
+        forget(&headers.key, flows); // Or its entry would hide the new one, which is half-open.
+    }
     plan.value.hop = Hop::default();
     plan.value.mtu = 0;
     plan.value.state = 0;
@@ -203,6 +206,7 @@ impl Started {
     }
 
     /// From that number.
+    #[cfg(target_arch = "bpf")]
     #[inline(always)]
     pub(crate) fn of(code: u64) -> Self {
         match code {

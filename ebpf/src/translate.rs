@@ -216,6 +216,10 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
     stage: Stage,
     detail: &mut u32,
 ) -> Result<Done, Reason> {
+    if stage != Stage::Early && packet.is_translated() {
+        packet.note_translated(false);
+        return Ok(Done::NotOurs);
+    }
     if stage != Stage::Early {
         if headers.is_icmp() {
             let code = tables.icmp(packet, headers, flows, stage);
@@ -225,10 +229,6 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
         if headers.part == Part::Later {
             fragment::recall(headers, tables)?;
         }
-    }
-    if stage != Stage::Early && packet.is_translated() {
-        packet.note_translated(false);
-        return Ok(Done::NotOurs);
     }
     let known = flows.flow(&headers.key);
     let mut tracked = Tracked::Fresh;
@@ -263,6 +263,7 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
             if stage == Stage::Egress && headers.is_connection() && !headers.opens() {
                 return Ok(Done::NotOurs);
             }
+            headers.replaces = known.is_some();
             // Only here does XDP copy the headers: what follows is long, and rare.
             let started = if stage == Stage::Early {
                 tables.keep_headers(|kept| {

@@ -9,6 +9,7 @@ mod node_dns;
 mod options;
 mod report;
 mod servers;
+mod timeouts;
 mod told;
 mod traffic;
 

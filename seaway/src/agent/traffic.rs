@@ -11,6 +11,8 @@ use seaway_common::{
 use seaway_dataplane::preferences::{ALGORITHMS, algorithm};
 use seaway_dataplane::site::{Algorithms, Site};
 
+use super::timeouts;
+
 /// Which traffic is whose.
 #[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Traffic")]
@@ -60,21 +62,8 @@ pub(super) struct Args {
     /// How endpoints are chosen for clients of external frontends elsewhere.
     #[arg(long, value_name = "NAME", env = "SEAWAY_ALGORITHM_OUTSIDE", default_value = "maglev", value_parser = named)]
     algorithm_outside: Algorithm,
-    /// Idle seconds before a TCP flow without an answer is forgotten.
-    #[arg(long, value_name = "SECONDS", env = "SEAWAY_TCP_OPENING_TIMEOUT", default_value_t = 60)]
-    tcp_opening_timeout: u32,
-    /// Idle seconds before an established TCP flow is forgotten.
-    #[arg(long, value_name = "SECONDS", env = "SEAWAY_TCP_ESTABLISHED_TIMEOUT", default_value_t = 21_600)]
-    tcp_established_timeout: u32,
-    /// Idle seconds before a closing TCP flow is forgotten.
-    #[arg(long, value_name = "SECONDS", env = "SEAWAY_TCP_CLOSING_TIMEOUT", default_value_t = 10)]
-    tcp_closing_timeout: u32,
-    /// Idle seconds before a UDP flow without an answer is forgotten.
-    #[arg(long, value_name = "SECONDS", env = "SEAWAY_UDP_TIMEOUT", default_value_t = 60)]
-    udp_timeout: u32,
-    /// Idle seconds before a UDP flow with packets in both directions is forgotten.
-    #[arg(long, value_name = "SECONDS", env = "SEAWAY_UDP_ASSURED_TIMEOUT", default_value_t = 120)]
-    udp_assured_timeout: u32,
+    #[command(flatten)]
+    timeouts: timeouts::Args,
 }
 
 /// `FIRST-LAST`
@@ -135,14 +124,9 @@ impl Args {
                 | flag(!self.pod_interfaces.is_empty(), CONFIG_POD_PATH),
             snat_first: first,
             snat_last: last,
-            tcp_opening_s: self.tcp_opening_timeout,
-            tcp_established_s: self.tcp_established_timeout,
-            tcp_closing_s: self.tcp_closing_timeout,
-            udp_s: self.udp_timeout,
-            udp_assured_s: self.udp_assured_timeout,
             clusters_len,
             clusters,
-            ..Config::new()
+            ..self.timeouts.config()
         };
         let algorithms = Algorithms { inside: self.algorithm_inside, outside: self.algorithm_outside };
         let ranges = self.nodeport_addresses.iter().filter_map(|given| match given {
