@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use seaway_cluster::{AddressFamily, Node, Snapshot, Update, Waiting};
+use seaway_common::CONFIG_POD_PATH;
 use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::links::Links;
+use seaway_dataplane::next_hops::NextHops;
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::Programs;
@@ -20,7 +22,7 @@ use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
 
 use super::Args;
 use super::health_checks::HealthChecks;
-use super::interfaces::Interfaces;
+use super::interfaces::{Interfaces, Selected, Selection};
 use super::report::Report;
 use super::told::Told;
 
@@ -32,9 +34,10 @@ pub(super) struct Agent {
     /// This node, without its addresses.
     site: Site,
     devices: Devices,
-    interfaces: Interfaces,
-    /// Interfaces of the host that lead to pods.
-    pods: Interfaces,
+    next_hops: NextHops,
+    selection: Selection,
+    /// `auto` found an interface for every pod.
+    pods_found: bool,
     /// Interfaces that the programs are attached to.
     on: BTreeSet<String>,
     pods_on: BTreeSet<String>,
@@ -60,7 +63,7 @@ impl Agent {
         probe: Probe,
         pins: &Pins,
         site: Site,
-        [interfaces, pods]: [Interfaces; 2],
+        selection: Selection,
         told: Told,
     ) -> Result<Self> {
         let node = Arc::clone(&site.node);
@@ -91,8 +94,9 @@ impl Agent {
             site,
             devices: Devices::open(&pins.maps())?,
             links: pins.links(),
-            interfaces,
-            pods,
+            next_hops: NextHops::follow(&pins.maps())?,
+            selection,
+            pods_found: false,
             on: BTreeSet::new(),
             pods_on: BTreeSet::new(),
             cgroup: args.cgroup.clone(),
@@ -119,14 +123,16 @@ impl Agent {
     }
 
     /// Takes note of the node's interfaces before there are any facts.
-    pub(super) fn start_on(&mut self, links: &Links) {
-        if let Some(event) = self.note_links(links) {
+    pub(super) fn start_on(&mut self, links: &Arc<Links>) -> Result<()> {
+        if let Some(event) = self.note_links(links)? {
             self.sync.handle(event, 0);
         }
+        Ok(())
     }
 
     /// Takes note of the node's interfaces. Returns what follows for the Services.
-    pub(super) fn note_links(&mut self, links: &Links) -> Option<Event> {
+    pub(super) fn note_links(&mut self, links: &Arc<Links>) -> Result<Option<Event>> {
+        self.selection.note_links(links);
         match self.devices.follow(links) {
             Ok(0) => {}
             Ok(left_out) => tracing::warn!(
@@ -135,8 +141,21 @@ impl Agent {
             ),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "interfaces"),
         }
-        let (addresses, routed) = (links.addresses.clone(), links.routed.clone());
-        let site = Site { addresses, routed, ..self.site.clone() };
+        if self.interfaces_may_grow() {
+            self.look_for_interfaces()?;
+        }
+        Ok(self.note_site())
+    }
+
+    /// Takes note of the node as its interfaces make it. Returns what follows for the Services.
+    pub(super) fn note_site(&mut self) -> Option<Event> {
+        let links = self.selection.links();
+        let mut site =
+            Site { addresses: links.addresses.clone(), routed: links.routed.clone(), ..self.site.clone() };
+        if self.selection.pods.is_auto() {
+            site.config.flags &= !CONFIG_POD_PATH;
+            site.config.flags |= if self.pods_found { CONFIG_POD_PATH } else { 0 };
+        }
         if site == self.site {
             return None;
         }
@@ -169,6 +188,9 @@ impl Agent {
         let begun = Instant::now();
         if let Event::Facts(facts) = &event {
             self.facts = Arc::clone(facts);
+            if self.selection.note_facts(facts, &self.node) && self.attached {
+                self.look_for_interfaces()?;
+            }
         }
         let outcome = self.sync.handle(event, now_ms);
         if outcome.error.is_none() {
@@ -211,16 +233,16 @@ impl Agent {
 
     /// Whether [`look_for_interfaces`](Self::look_for_interfaces) may find something.
     pub(super) fn interfaces_may_grow(&self) -> bool {
-        self.attached && (self.interfaces.may_grow() || self.pods.may_grow())
+        self.attached && self.selection.may_change()
     }
 
     /// Attaches to interfaces of a pattern that came, and forgets those that went.
     pub(super) fn look_for_interfaces(&mut self) -> Result<()> {
-        let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
-        if present != self.on || pods != self.pods_on {
-            self.attach_interfaces(&present, &pods)?;
-            self.report.note_interfaces(&self.on);
+        let selected = self.selection.select();
+        if selected.node != self.on || selected.pods != self.pods_on {
+            self.attach_interfaces(&selected.node, &selected.pods)?;
         }
+        self.note_selected(selected);
         Ok(())
     }
 
@@ -248,15 +270,22 @@ impl Agent {
 
     /// Traffic is taken over when the maps say where it goes, not before.
     fn attach(&mut self) -> Result<()> {
-        let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
-        self.attach_interfaces(&present, &pods)?;
+        let selected = self.selection.select();
+        self.attach_interfaces(&selected.node, &selected.pods)?;
         if let Some(cgroup) = &self.cgroup {
             let how = attach::cgroup(&mut self.programs, &self.links, cgroup)?;
             tracing::info!(cgroup = %cgroup.display(), ?how, "attached");
         }
         self.attached = true;
-        self.report.note_interfaces(&self.on);
+        self.note_selected(selected);
         Ok(())
+    }
+
+    /// Takes note of the interfaces that programs are attached to now.
+    fn note_selected(&mut self, selected: Selected) {
+        self.next_hops.note_interfaces(self.on.iter().chain(&self.pods_on), self.selection.links());
+        self.report.note_interfaces(&self.on, selected.choices);
+        self.pods_found = selected.pods_found;
     }
 
     fn attach_interfaces(&mut self, present: &BTreeSet<String>, pods: &BTreeSet<String>) -> Result<()> {
@@ -267,13 +296,13 @@ impl Agent {
         self.pods_on.retain(|interface| pods.contains(interface));
         for interface in present.difference(&self.on.clone()) {
             let how = attach::interface(&mut self.programs, &self.links, interface);
-            if attached(interface, &self.interfaces, how)? {
+            if attached(interface, &self.selection.node, how)? {
                 self.on.insert(interface.clone());
             }
         }
         for interface in pods.difference(&self.pods_on.clone()) {
             let how = attach::classifiers(&mut self.programs, &self.links, interface);
-            if attached(interface, &self.pods, how)? {
+            if attached(interface, &self.selection.pods, how)? {
                 self.pods_on.insert(interface.clone());
             }
         }
