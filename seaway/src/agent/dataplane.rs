@@ -188,8 +188,15 @@ impl Agent {
         let begun = Instant::now();
         if let Event::Facts(facts) = &event {
             self.facts = Arc::clone(facts);
-            if self.selection.note_facts(facts, &self.node) && self.attached {
+            let changed = self.selection.note_facts(facts, &self.node);
+            if changed && self.attached {
                 self.look_for_interfaces()?;
+            } else if changed {
+                // Sockets are translated as the interfaces allow from the first one on.
+                self.pods_found = self.selection.select().pods_found;
+                if let Some(event) = self.note_site() {
+                    self.sync.handle(event, now_ms);
+                }
             }
         }
         let outcome = self.sync.handle(event, now_ms);
