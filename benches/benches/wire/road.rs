@@ -180,7 +180,7 @@ fn load(node: &Namespace, services: u32, early: bool) -> Result<Programs> {
     let index = node.run(|| nix::net::if_::if_nametoindex("node0"))??;
     let value =
         seaway_common::DeviceValue { flags: seaway_common::DEVICE_XDP_TRANSMIT, ..Default::default() };
-    let device = Device { name: "node0".to_owned(), value };
+    let device = Device { name: "node0".to_owned(), value, ..Device::default() };
     programs.devices()?.follow(&Links { devices: [(index, device)].into(), ..Links::default() })?;
     node.run(|| feeder::attach(&mut programs, "ext0", early))?.context("attach")?;
     Ok(programs)

@@ -8,9 +8,11 @@ use ipnet::IpNet;
 use seaway_common::{
     Algorithm, CONFIG_CROSS, CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, Config, PREFIXES_MAX, Prefix,
 };
+use seaway_dataplane::pod_network::PodNetwork;
 use seaway_dataplane::preferences::{ALGORITHMS, algorithm};
 use seaway_dataplane::site::{Algorithms, Site};
 
+use super::interfaces::{AUTO, Interfaces};
 use super::timeouts;
 
 /// Which traffic is whose.
@@ -18,9 +20,17 @@ use super::timeouts;
 #[command(next_help_heading = "Traffic")]
 #[group(skip)]
 pub(super) struct Args {
-    /// Also translate packets of pods on this interface of the host (repeatable, patterns as above).
-    #[arg(long = "pod-interface", value_name = "IF", env = "SEAWAY_POD_INTERFACES", value_delimiter = ',')]
-    pub(super) pod_interfaces: Vec<String>,
+    /// Also translate packets of pods on this interface of the host (repeatable, values as for
+    /// --interface). `auto`: the host ends of veths and taps that a route or a bridge leads pods' addresses
+    /// to. A bridge stands for its ports.
+    #[arg(
+        long = "pod-interface",
+        value_name = "IF",
+        env = "SEAWAY_POD_INTERFACES",
+        value_delimiter = ',',
+        default_value = AUTO
+    )]
+    pod_interfaces: Vec<String>,
     /// Addresses of pods: their clients keep their address and are inside the cluster.
     #[arg(long = "cluster-cidr", value_name = "CIDR", env = "SEAWAY_CLUSTER_CIDR", value_delimiter = ',')]
     cluster_cidrs: Vec<IpNet>,
@@ -117,11 +127,13 @@ impl Args {
         }
         let (clusters_len, clusters) = prefixes("--cluster-cidr", &self.cluster_cidrs)?;
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
+        let pods = self.pod_interfaces()?;
         let config = Config {
             host_netns,
             flags: flag(self.masquerade_all, CONFIG_MASQUERADE_ALL)
                 | flag(self.crosses, CONFIG_CROSS)
-                | flag(!self.pod_interfaces.is_empty(), CONFIG_POD_PATH),
+                // With `auto` it is set as soon as an interface of every pod is found.
+                | flag(pods.any() && !pods.is_auto(), CONFIG_POD_PATH),
             snat_first: first,
             snat_last: last,
             clusters_len,
@@ -136,6 +148,16 @@ impl Args {
         let node_ports = ranges.collect();
         let (service_ranges, external_ips) = (self.service_cidrs.clone(), self.external_ips.clone());
         Ok(Site { node_ports, external_ips, algorithms, service_ranges, config, ..Site::from(node) })
+    }
+
+    /// What `--pod-interface` asks for.
+    pub(super) fn pod_interfaces(&self) -> Result<Interfaces> {
+        Interfaces::parse("--pod-interface", &self.pod_interfaces)
+    }
+
+    /// Where pods have their addresses, as far as the flags say.
+    pub(super) fn pod_network(&self) -> PodNetwork {
+        PodNetwork::new(self.cluster_cidrs.clone())
     }
 
     /// The ports that no program of the node may take for its own connections.
