@@ -6,23 +6,89 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
-use seaway_common::{FLOW_XDP_HOP, FlowKey, FlowValue, Hop, proto};
-use seaway_dataplane::feeder::Fate;
-use seaway_harness::{bless, privileged};
+use seaway_common::{Addr, Config, FLOW_XDP_HOP, FlowKey, FlowValue, Hop, SERVICE_EXTERNAL, proto};
+use seaway_dataplane::{Maps, feeder::Fate};
+use seaway_harness::{MemoryTables, bless, privileged};
 use seaway_tests::{
     balancer::{Balancer, Kernel},
     data,
     fixtures::fixtures,
     frame::{Frame, Kind},
-    site::{BACKENDS, CLIENT, Site, VIP, Virtual, addr, services},
+    site::{BACKENDS, CLIENT, Site, VIP, Virtual, addr, patient, services},
 };
 
 const GOLDEN: &str = "packets.txt";
 
+/// Frontends for outside clients, whose packets are masqueraded and sent on by the programs.
+const EXTERNAL: [&str; 2] = ["203.0.113.80:8080", "[2001:db8:80::1]:8080"];
+/// Clients of these, whose ports are among those that the node gives out: it keeps them.
+const OUTSIDE: [&str; 2] = ["192.0.2.10:20000", "[2001:db8::10]:20000"];
+/// What their endpoints see, which the way out has as its own.
+const NODE: [&str; 2] = ["198.18.0.1:20000", "[2001:db8:ff::1]:20000"];
+
+/// These services, and the external ones.
+fn with_external(mut all: Vec<Virtual>) -> Vec<Virtual> {
+    for (vip, backends) in EXTERNAL.iter().zip(BACKENDS) {
+        let backends = vec![addr(backends[0])];
+        all.extend([proto::TCP, proto::UDP].map(|proto| Virtual {
+            vip: addr(vip),
+            proto,
+            backends: backends.clone(),
+        }));
+    }
+    all
+}
+
+/// Says which are external, and which addresses the node has.
+fn configure(maps: &mut impl Maps) {
+    let [v4, v6] = NODE.map(|text| Addr::from(addr(text).ip()));
+    maps.put_config(&Config { snat_v4: v4, snat_v6: v6, ..patient() }).unwrap();
+    let external = EXTERNAL.map(|text| Addr::from(addr(text).ip()));
+    for (key, mut value) in maps.frontends().unwrap() {
+        if external.contains(&key.addr) {
+            value.flags |= SERVICE_EXTERNAL;
+            maps.put_frontend(&key, &value).unwrap();
+        }
+    }
+}
+
+fn host(services: &[Virtual]) -> Site {
+    let site = Site::new(services);
+    let mut maps = site.tables.maps().clone();
+    configure(&mut maps);
+    Site { tables: MemoryTables::new(maps), ..site }
+}
+
+fn kernel(services: &[Virtual], transmit: bool) -> Kernel {
+    let mut kernel = Kernel::new(services, transmit);
+    configure(&mut kernel.maps);
+    kernel
+}
+
+/// The life of a flow that is masqueraded.
+fn masqueraded() -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for (family, name) in [(0, "v4"), (1, "v6")] {
+        let [client, vip, node, backend] =
+            [OUTSIDE[family], EXTERNAL[family], NODE[family], BACKENDS[family][0]].map(addr);
+        let kinds = [
+            ("syn", Kind::Syn, Kind::SynAck),
+            ("ack", Kind::Ack, Kind::Ack),
+            ("fin", Kind::Fin, Kind::Fin),
+            ("datagram", Kind::Datagram, Kind::Datagram),
+        ];
+        for (what, there, back) in kinds {
+            all.push((format!("{name} masqueraded {what}"), Frame::new(client, vip, there).bytes()));
+            all.push((format!("{name} masqueraded {what} back"), Frame::new(backend, node, back).bytes()));
+        }
+    }
+    all
+}
+
 /// The table with what came out: bytes only where some changed.
 fn table(balancer: &mut impl Balancer) -> String {
     let mut text = String::new();
-    for (name, packet) in fixtures() {
+    for (name, packet) in fixtures().into_iter().chain(masqueraded()) {
         let (fate, after) = balancer.run(&packet);
         let word = match fate {
             Fate::Dropped => "drop",
@@ -42,7 +108,7 @@ fn table(balancer: &mut impl Balancer) -> String {
 
 #[test]
 fn packets_come_out_as_written_on_the_host() {
-    bless(&data::path(GOLDEN), &table(&mut Site::new(&services(1))));
+    bless(&data::path(GOLDEN), &table(&mut host(&with_external(services(1)))));
 }
 
 /// By XDP, and where the way out takes nothing from it, by the program behind it.
@@ -51,7 +117,7 @@ fn packets_come_out_as_written_in_the_kernel() {
     privileged!();
     let expected = std::fs::read_to_string(data::path(GOLDEN)).unwrap();
     for transmit in [true, false] {
-        let mut kernel = Kernel::new(&services(1), transmit);
+        let mut kernel = kernel(&with_external(services(1)), transmit);
         assert_eq!(table(&mut kernel), expected, "XDP transmits: {transmit}");
         assert_eq!(kernel.early > 0, transmit, "{} packets sent by XDP", kernel.early);
     }
@@ -70,7 +136,7 @@ fn forced() -> Vec<Virtual> {
         }));
     }
     all.push(Virtual { vip: addr("10.96.0.82:8080"), proto: proto::TCP, backends: vec![] });
-    all
+    with_external(all)
 }
 
 /// Packets of a few flows in any order, some of them damaged.
@@ -85,6 +151,10 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
         ([CLIENT[1], "[fd96::81]:8080"], 2),
         ([BACKENDS[1][0], CLIENT[1]], 3),
         (["192.0.2.10:40001", VIP[0]], 1),
+        ([OUTSIDE[0], EXTERNAL[0]], 4),
+        ([BACKENDS[0][0], NODE[0]], 3),
+        ([OUTSIDE[1], EXTERNAL[1]], 2),
+        ([BACKENDS[1][0], NODE[1]], 2),
     ];
     let ends = ends.into_iter().flat_map(|(ends, weight)| vec![ends.map(addr); weight]).collect::<Vec<_>>();
     let frame = (prop::sample::select(ends), prop::sample::select(kinds.to_vec()), 0usize..3);
@@ -128,7 +198,7 @@ fn kernel_and_host_agree_on_packets_at_random() {
         ..ProptestConfig::default()
     };
     let compare = |(packets, transmit): (Vec<Vec<u8>>, bool)| {
-        let (mut kernel, mut host) = (Kernel::new(&forced(), transmit), Site::new(&forced()));
+        let (mut kernel, mut host) = (kernel(&forced(), transmit), host(&forced()));
         for packet in packets {
             prop_assert_eq!(kernel.run(&packet), host.run(&packet), "{:02x?}", packet);
         }
