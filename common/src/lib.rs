@@ -44,7 +44,7 @@ pub use flow::{
     FLOW_REPLIED, FLOW_RESET, FLOW_SHARED, FLOW_STAND_IN, FLOW_TO_INGRESS, FLOW_TRANSMIT, FLOW_XDP_HOP,
     FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, KERNEL_FLOW_S, Rewrite, flow_ended, flow_timeout_s,
 };
-pub use fragment::{FragmentKey, FragmentValue};
+pub use fragment::{FRAGMENT_FOREIGN, FRAGMENT_HELD, FRAGMENT_PORTS, FragmentKey, FragmentValue, HeldKey};
 pub use hash::{hash_client, hash_flow};
 pub use map::{Capacities, MapName, Meta};
 pub use reason::{Action, Reason};
