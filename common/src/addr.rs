@@ -49,7 +49,7 @@ impl Addr {
     }
 
     /// Whether packets can come from this address and go back to it: not unspecified, loopback,
-    /// multicast or broadcast (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5).
+    /// multicast, reserved or broadcast (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5).
     #[inline(always)]
     pub fn is_unicast(&self) -> bool {
         let last = self.last_word().get();
@@ -58,6 +58,13 @@ impl Addr {
             return first != 0 && first != 127 && first < 224;
         }
         self.words()[0].get() >> 24 != 0xff && (self.halves[0] != 0 || self.words()[2].get() != 0 || last > 1)
+    }
+
+    /// Whether this is an IPv6 address that routers forward nothing from (RFC 4291 section 2.5.6). Linux does
+    /// forward packets from link-local IPv4 addresses.
+    #[inline(always)]
+    pub fn is_v6_link_local(&self) -> bool {
+        self.words()[0].get() >> 22 == 0xfe80 >> 6
     }
 
     /// The IPv4 address's four bytes; the last four of an IPv6 one.
@@ -136,6 +143,36 @@ mod tests {
         for text in ["0.0.0.0", "10.96.0.80", "255.255.255.255", "::", "fd96::10", "2001:db8::1"] {
             let ip: IpAddr = text.parse().unwrap();
             assert_eq!(IpAddr::from(Addr::from(ip)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn addresses_of_no_single_host_are_not_unicast() {
+        for (text, unicast) in [
+            ("0.1.2.3", false),
+            ("127.0.0.1", false),
+            ("224.0.0.5", false),
+            ("240.0.0.1", false),
+            ("255.255.255.255", false),
+            ("1.0.0.0", true),
+            ("169.254.169.254", true),
+            ("223.255.255.255", true),
+            ("::", false),
+            ("::1", false),
+            ("ff02::1", false),
+            ("::2", true),
+            ("fe80::1", true),
+        ] {
+            assert_eq!(Addr::from(text.parse::<IpAddr>().unwrap()).is_unicast(), unicast, "{text}");
+        }
+    }
+
+    #[test]
+    fn link_local_is_one_range_of_ipv6() {
+        for (text, local) in
+            [("fe80::1", true), ("febf::1", true), ("fec0::1", false), ("169.254.0.1", false)]
+        {
+            assert_eq!(Addr::from(text.parse::<IpAddr>().unwrap()).is_v6_link_local(), local, "{text}");
         }
     }
 

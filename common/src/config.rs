@@ -69,8 +69,9 @@ pub struct Config {
     pub tcp_close_wait_s: u32,
     /// TCP after both FINs.
     pub tcp_time_wait_s: u32,
-    /// Explicit padding, zero.
-    pub _pad: u32,
+    /// Milliseconds between ICMP errors to one address, after a few at once (`net.ipv4.icmp_ratelimit`); 0: no
+    /// limit.
+    pub icmp_ratelimit_ms: u32,
     /// Addresses of pods (`--cluster-cidr`).
     pub clusters: [Prefix; PREFIXES_MAX],
     /// Addresses of Services (ServiceCIDR objects, `--service-cidr`).
@@ -108,6 +109,7 @@ impl Config {
             tcp_time_wait_s: 120,
             udp_s: 60,
             udp_assured_s: 120,
+            icmp_ratelimit_ms: 1000,
             ..Self::zeroed()
         }
     }

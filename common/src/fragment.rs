@@ -1,4 +1,4 @@
-//! Fragments: the ports of a datagram whose later parts carry none.
+//! Fragments: what the parts of a datagram share.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -22,18 +22,45 @@ pub struct FragmentKey {
 
 const _: () = assert!(size_of::<FragmentKey>() == 40);
 
-/// What the first fragment said. 16 bytes.
+/// The first fragment has not come: later ones are held for it.
+pub const FRAGMENT_HELD: u8 = 1;
+/// The first fragment belongs to no flow.
+pub const FRAGMENT_FOREIGN: u8 = 2;
+/// The first fragment belongs to a flow.
+pub const FRAGMENT_PORTS: u8 = 3;
+
+/// What is known about a datagram. 24 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct FragmentValue {
-    /// Time of the first fragment, in kernel ticks.
+    /// Time of the first fragment, or of the first one that is held; in kernel ticks.
     pub seen: u64,
     /// Source port.
     pub sport: Be16,
     /// Destination port.
     pub dport: Be16,
+    /// The identification that the fragments get; zero keeps theirs.
+    pub id: Be32,
+    /// `FRAGMENT_*`.
+    pub state: u8,
+    /// Fragments that are held.
+    pub held: u8,
+    /// Explicit padding, zero.
+    pub _pad: [u8; 6],
+}
+
+const _: () = assert!(size_of::<FragmentValue>() == 24);
+
+/// Key of a fragment that is held. 48 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct HeldKey {
+    /// Its datagram.
+    pub datagram: FragmentKey,
+    /// Which of the datagram's fragments, by arrival.
+    pub index: u32,
     /// Explicit padding, zero.
     pub _pad: u32,
 }
 
-const _: () = assert!(size_of::<FragmentValue>() == 16);
+const _: () = assert!(size_of::<HeldKey>() == 48);

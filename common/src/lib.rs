@@ -48,7 +48,7 @@ pub use flow::{
     FLOW_REPLIED, FLOW_RESET, FLOW_SHARED, FLOW_STAND_IN, FLOW_TO_INGRESS, FLOW_TRANSMIT, FLOW_XDP_HOP,
     FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, KERNEL_FLOW_S, Rewrite, flow_ended, flow_timeout_s,
 };
-pub use fragment::{FragmentKey, FragmentValue};
+pub use fragment::{FRAGMENT_FOREIGN, FRAGMENT_HELD, FRAGMENT_PORTS, FragmentKey, FragmentValue, HeldKey};
 pub use hash::{hash_client, hash_flow};
 pub use map::{Capacities, MapName, Meta};
 pub use reason::{Action, Reason};
@@ -64,7 +64,7 @@ pub use socket::{
 };
 
 /// Version of the map layouts in this crate. Pinned maps of another version are refused.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Transport protocol numbers (IANA), as they stand in keys.
 pub mod proto {

@@ -76,6 +76,10 @@ reasons! {
     BadSource = 15, "bad-source", Drop;
     /// A protocol or header chain that cannot be followed to the ports.
     Unfollowed = 16, "unfollowed", Pass;
+    /// An IPv4-mapped address in an IPv6 header, which no host may send.
+    Martian = 17, "martian", Drop;
+    /// An ICMP error that was not sent: there were too many (`icmp_ratelimit`).
+    Limited = 18, "limited", Drop;
 }
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
 //! Answers that a program gives in the place of somebody else: a reset, "port unreachable",
-//! "fragmentation needed", an echo reply.
+//! "fragmentation needed", "time exceeded", an echo reply.
 //!
-//! The packet is made into its own answer and goes back by the interface that it came from.
+//! The packet is made into its own answer and goes back by the interface that it came from. What is never
+//! answered: RFC 1122 section 3.2.2, RFC 4443 section 2.4 and RFC 9293 section 3.10.7.1; docs/packet.md lists it.
 
 use seaway_common::{Addr, Be16, Be32, FlowKey, Reason, Sum, proto};
 
 use crate::headers::{
-    ACK, ETHERNET_LEN, Headers, ICMP_LEN, IPV4_LEN, IPV6_LEN, Part, RST, TCP_LEN, network, parse_v4, parse_v6,
+    ACK, ETHERNET_LEN, FIN, Headers, ICMP_LEN, IPV4_LEN, IPV6_LEN, Part, RST, SYN, TCP_DATA_OFFSET, TCP_LEN,
+    network, parse_v4, parse_v6,
 };
-use crate::{Packet, Room};
+use crate::icmp::{V4_ECHO, V6_ECHO};
+use crate::packet::opaque;
+use crate::translate::Stage;
+use crate::{Packet, Room, Tables, martian};
 
 /// Of the packet that an error is about, so much is sent back at most: all headers that a sender
 /// needs to find its socket (RFC 1812 section 4.3.2.3 asks for more only where it costs nothing).
@@ -26,6 +31,8 @@ pub enum Answer {
     Refused,
     /// The packet is longer than the way out takes.
     TooBig,
+    /// This node would forward the packet, and it may go no further.
+    TimeExceeded,
     /// The address is there.
     Echo,
 }
@@ -35,16 +42,25 @@ pub enum Answer {
 /// # Errors
 /// The reason why there is none; the packet may be half changed then and must be dropped.
 #[inline(never)]
-pub fn answer<P: Room>(packet: &mut P, answer: Answer, mtu: u16) -> Result<(), Reason> {
+pub fn answer<P: Room, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    answer: Answer,
+    mtu: u16,
+    stage: Stage,
+) -> Result<(), Reason> {
     let Some((v4, l3)) = network(packet, true)? else { return Err(Reason::BadHeader) };
     let headers = if v4 { parse_v4(packet, l3, true)? } else { parse_v6(packet, l3, true)? };
-    let Some(headers) = headers else { return Err(Reason::BadHeader) };
-    if headers.part == Part::Later {
-        return Err(Reason::Fragment); // RFC 1122, section 3.2.2: only about first fragments.
+    let Some(mut headers) = headers else { return Err(Reason::BadHeader) };
+    may_be_answered(packet, &headers, tables, stage)?;
+    let resets = answer == Answer::Refused && headers.key.proto == proto::TCP;
+    // As in the kernel: errors that path MTU discovery lives on are not limited.
+    if !resets && !matches!(answer, Answer::Echo | Answer::TooBig) && !tables.allows_error(&headers.key.src) {
+        return Err(Reason::Limited);
     }
     match answer {
         Answer::Echo => echo(packet, &headers)?,
-        Answer::Refused if headers.key.proto == proto::TCP => reset(packet, &headers)?,
+        Answer::Refused if resets => reset(packet, &headers)?,
         Answer::Refused => {
             // Destination unreachable, port unreachable (RFC 792; RFC 4443, section 3.1).
             let [kind, code] = if v4 { [3, 3] } else { [1, 4] };
@@ -55,8 +71,47 @@ pub fn answer<P: Room>(packet: &mut P, answer: Answer, mtu: u16) -> Result<(), R
             let [kind, code] = if v4 { [3, 4] } else { [2, 0] };
             error(packet, &headers, [kind, code], u32::from(mtu))?;
         }
+        Answer::TimeExceeded => {
+            // In transit (RFC 792; RFC 4443, section 3.3), from a router's own address if it has one.
+            if let Some(own) = tables.config().and_then(|config| config.snat_for(&headers.key.src)) {
+                headers.key.dst = *own;
+            }
+            let kind = if v4 { 11 } else { 3 };
+            error(packet, &headers, [kind, 0], 0)?;
+        }
     }
     turn_link(packet)
+}
+
+/// Whether the packet may be answered at all.
+///
+/// # Errors
+/// The reason why not.
+#[inline(never)]
+fn may_be_answered<P: Packet, T: Tables>(
+    packet: &mut P,
+    headers: &Headers,
+    tables: &T,
+    stage: Stage,
+) -> Result<(), Reason> {
+    let key = &headers.key;
+    if headers.part == Part::Later {
+        return Err(Reason::Fragment);
+    }
+    if headers.is_icmp() && headers.flags != if headers.v4 { V4_ECHO } else { V6_ECHO } {
+        return Err(Reason::Unfollowed); // An error, or what may be one.
+    }
+    if !headers.is_icmp() && headers.flags & RST != 0 {
+        return Err(Reason::NoFlow);
+    }
+    if !key.src.is_unicast() || !key.dst.is_unicast() || key.src == key.dst {
+        return Err(Reason::BadSource);
+    }
+    // This node's own addresses do not come from outside, and a network's broadcast address from nowhere.
+    if stage == Stage::Ingress && martian::ends_here(packet, &key.dst, &key.src, key.proto, tables) {
+        return Err(Reason::BadSource);
+    }
+    Ok(())
 }
 
 /// Swaps the link addresses.
@@ -86,22 +141,44 @@ fn echo<P: Packet>(packet: &mut P, headers: &Headers) -> Result<(), Reason> {
 #[inline(always)]
 fn reset<P: Room>(packet: &mut P, headers: &Headers) -> Result<(), Reason> {
     let [sport, dport]: [Be16; 2] = packet.read(headers.l4())?;
-    let seq: Be32 = packet.read(headers.l4() + 4)?;
+    let [seq, acknowledged]: [Be32; 2] = packet.read(headers.l4() + 4)?;
+    // Acknowledged: the sender waits for this very number. Else all of the segment is.
+    let (seq, ack, flags) = if headers.flags & ACK != 0 {
+        (acknowledged.get(), 0, RST)
+    } else {
+        (0, seq.get().wrapping_add(segment_len(packet, headers)?), RST | ACK)
+    };
     let (v4, l3) = (headers.v4, headers.l3());
     let l4 = l3 + if v4 { IPV4_LEN } else { IPV6_LEN };
     packet.set_len(l4 + TCP_LEN)?;
     write_network(packet, l3, v4, TCP_LEN, proto::TCP, &headers.key)?;
     let tcp: [Be16; 10] = {
-        let ack = seq.get().wrapping_add(1);
         let high = |word: u32| Be16::new((word >> 16) as u16);
         let low = |word: u32| Be16::new(word as u16);
-        let flags = Be16::new(0x5000 | u16::from(RST | ACK));
+        let flags = Be16::new(0x5000 | u16::from(flags));
         let zero = Be16::default();
-        [dport, sport, zero, zero, high(ack), low(ack), flags, zero, zero, zero]
+        [dport, sport, high(seq), low(seq), high(ack), low(ack), flags, zero, zero, zero]
     };
     let sum = pseudo(&headers.key, TCP_LEN, proto::TCP).bytes(bytemuck::bytes_of(&tcp));
     packet.write(l4, tcp)?;
     packet.write(l4 + 16, sum.checksum())
+}
+
+/// What a segment takes of the sequence (RFC 9293, section 3.4).
+#[inline(always)]
+fn segment_len<P: Packet>(packet: &P, headers: &Headers) -> Result<u32, Reason> {
+    let header_len = usize::from(packet.read::<u8>(headers.l4() + TCP_DATA_OFFSET)? >> 4) * 4;
+    let end = if packet.segment_len() == 0 {
+        headers.l3() + headers.wire_len(packet)?
+    } else {
+        packet.whole_len() // Of all segments that the packet stands for.
+    };
+    let start = headers.l4() + header_len;
+    if header_len < TCP_LEN || start > end {
+        return Err(Reason::BadHeader);
+    }
+    let flag = |bit| u32::from(headers.flags & bit != 0);
+    Ok((end - start) as u32 + flag(SYN) + flag(FIN))
 }
 
 /// An error about the packet, from the address that it was sent to.
@@ -187,19 +264,4 @@ fn pseudo(key: &FlowKey, len: usize, proto: u8) -> Sum {
         }
     };
     add(add(rest, &key.src), &key.dst)
-}
-
-/// The value, of which the compiler knows nothing any more.
-#[inline(always)]
-pub(crate) fn opaque(value: usize) -> usize {
-    #[cfg(target_arch = "bpf")]
-    let value = {
-        let mut known = value;
-        // SAFETY: a register is copied into itself.
-        unsafe {
-            core::arch::asm!("{value} = {value}", value = inout(reg) known, options(pure, nomem, nostack))
-        };
-        known
-    };
-    value
 }

@@ -5,8 +5,8 @@
 use bytemuck::{Pod, Zeroable};
 use seaway_common::{Addr, Be16, Be32, Delta, FlowKey, Reason, Rewrite, proto};
 
-use crate::packet::Change;
-use crate::{Packet, sctp};
+use crate::packet::{Change, opaque};
+use crate::{Packet, options, sctp};
 
 /// The headers of a transport packet over IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub struct Headers {
     pub(crate) id: Be32,
     /// The packet starts a flow in the place of one that has its key.
     pub(crate) replaces: bool,
+    /// The identification that it gets; zero keeps its own.
+    pub(crate) new_id: Be32,
+    /// Offset of the IPv6 fragment header.
+    pub(crate) fragment: u16,
 }
 
 /// Which part of a datagram a packet is.
@@ -90,12 +94,14 @@ const _: () = assert!(IPV4_LEN == 20 && IPV6_LEN == 40);
 /// More fragments (RFC 791, section 3.1), and the offset's bits.
 const MORE_FRAGMENTS: u16 = 0x2000;
 pub(crate) const FRAGMENT_OFFSET: u16 = 0x1fff;
+const IPV4_ID: usize = 4;
 const IPV4_TTL: usize = 8;
+pub(crate) const IPV4_CHECKSUM: usize = 10;
 const IPV4_ADDRESSES: usize = 12;
 const IPV6_HOP_LIMIT: usize = 7;
 const IPV6_ADDRESSES: usize = 8;
 pub(crate) const TCP_LEN: usize = 20;
-const TCP_DATA_OFFSET: usize = 12;
+pub(crate) const TCP_DATA_OFFSET: usize = 12;
 const TCP_FLAGS: usize = 13;
 pub(crate) const TCP_CHECKSUM: usize = 16;
 pub(crate) const UDP_LEN: usize = 8;
@@ -104,18 +110,29 @@ pub(crate) const ICMP_LEN: usize = 8;
 
 /// IPv6 extension headers that are walked over at most.
 const EXTENSIONS_MAX: usize = 4;
-/// A transport header farther behind is not looked for.
-const L4_MASK: usize = 0x1ff;
+/// A transport header farther behind is not looked for. All bits set, so that it is a mask too.
+const L4_MAX: usize = 0x1ff;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
+/// In a fragment header.
+const FRAGMENT_ID: usize = 4;
+/// In a routing header.
+const SEGMENTS_LEFT: usize = 3;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// Which family's header follows the link header, and where.
+/// In the first byte of a link address: of several stations.
+const GROUP: u8 = 1;
+
+/// Which family's header follows the link header, and where. `None` also for frames to several stations:
+/// routers forward nothing from those (RFC 1812, section 5.3.4).
 #[inline(always)]
 pub(crate) fn network<P: Packet>(packet: &P, tags: bool) -> Result<Option<(bool, usize)>, Reason> {
     let mut ethertype: Be16 = packet.read(ETHERTYPE)?;
+    if packet.read::<u8>(0)? & GROUP != 0 {
+        return Ok(None);
+    }
     let mut l3 = ETHERNET_LEN;
     if tags {
         if ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ {
@@ -152,7 +169,13 @@ impl Headers {
     /// Offset of the transport header, bounded for the verifier.
     #[inline(always)]
     pub(crate) fn l4(&self) -> usize {
-        self.l4 & L4_MASK
+        self.l4 & L4_MAX
+    }
+
+    /// Offset of the IPv6 fragment header, bounded for the verifier.
+    #[inline(always)]
+    pub(crate) fn fragment(&self) -> usize {
+        usize::from(self.fragment) & L4_MAX
     }
 
     /// A packet that opens a connection: a SYN, or SCTP's INIT.
@@ -226,7 +249,8 @@ impl Headers {
     /// one hop less to live where the program itself forwards it.
     ///
     /// # Errors
-    /// None for a packet that these headers were read from.
+    /// For a packet that these headers were read from only [`Reason::Unfollowed`]: a fragment whose checksum
+    /// cannot be kept right. Nothing was changed then.
     #[inline(never)]
     pub(crate) fn rewrite<P: Packet>(
         &self,
@@ -234,7 +258,32 @@ impl Headers {
         to: &Rewrite,
         forward: bool,
     ) -> Result<(), Reason> {
+        if self.part != Part::Whole {
+            self.renumber(packet, to)?;
+        }
         self.rewrite_inlined(packet, to, forward)
+    }
+
+    /// Gives a fragment its new identification.
+    #[inline(always)]
+    fn renumber<P: Packet>(&self, packet: &mut P, to: &Rewrite) -> Result<(), Reason> {
+        let FlowKey { sport, dport, .. } = self.key;
+        if self.key.proto == proto::SCTP && (sport != to.sport || dport != to.dport) {
+            // Its sum depends on how much follows in other fragments.
+            return Err(Reason::Unfollowed);
+        }
+        if self.new_id.raw() == 0 {
+            return Ok(());
+        }
+        if !self.v4 {
+            return packet.write(self.fragment() + FRAGMENT_ID, self.new_id);
+        }
+        let old: Be16 = packet.read(self.l3() + IPV4_ID)?;
+        let new = Be16::new(self.new_id.get() as u16);
+        let checksum: u16 = packet.read(self.l3() + IPV4_CHECKSUM)?;
+        let delta = Delta::between(old.raw().into(), new.raw().into());
+        packet.write(self.l3() + IPV4_ID, new)?;
+        packet.write(self.l3() + IPV4_CHECKSUM, delta.update(checksum))
     }
 
     /// [`rewrite`](Self::rewrite) without the calls, for XDP: they are a fifth of what a packet
@@ -303,8 +352,8 @@ fn shortened(word: u16) -> (u16, Delta) {
 /// Reads IPv4 headers. `None`: neither TCP nor UDP; with `all`, neither SCTP nor ICMP either.
 ///
 /// # Errors
-/// [`Reason::Truncated`], [`Reason::BadHeader`], and without `all`, [`Reason::Fragment`]; none of
-/// them drops.
+/// [`Reason::Truncated`], [`Reason::BadHeader`], [`Reason::Unfollowed`], and without `all`,
+/// [`Reason::Fragment`]; none of them drops.
 #[inline(always)]
 pub(crate) fn parse_v4<P: Packet>(packet: &P, l3: usize, all: bool) -> Result<Option<Headers>, Reason> {
     let ip: Ipv4 = packet.read(l3)?;
@@ -316,6 +365,10 @@ pub(crate) fn parse_v4<P: Packet>(packet: &P, l3: usize, all: bool) -> Result<Op
     if l3 + total_len > packet.len() && l3 + total_len > packet.whole_len() {
         return Err(Reason::Truncated);
     }
+    if header_len != IPV4_LEN && (!all || options::route(packet, l3, header_len)) {
+        // The programs' own transmission would not ask whether this node follows source routes.
+        return Err(Reason::Unfollowed);
+    }
     let fragment = ip.fragment.get();
     let part = match (fragment & FRAGMENT_OFFSET, fragment & MORE_FRAGMENTS) {
         (0, 0) => Part::Whole,
@@ -324,14 +377,16 @@ pub(crate) fn parse_v4<P: Packet>(packet: &P, l3: usize, all: bool) -> Result<Op
     };
     let id = Be32::new(u32::from(ip.id.get()));
     let key = FlowKey { src: Addr::v4(ip.src), dst: Addr::v4(ip.dst), proto: ip.proto, ..FlowKey::default() };
-    let headers = Headers { key, v4: true, part, flags: 0, l3, l4: l3 + header_len, id, replaces: false };
+    let headers = Headers { key, v4: true, part, l3, l4: l3 + header_len, id, ..Headers::default() };
     transport(packet, headers, total_len - header_len, all)
 }
 
 /// Reads IPv6 headers; with `all`, extension headers too. `None` as for [`parse_v4`].
 ///
 /// # Errors
-/// As [`parse_v4`], and [`Reason::Unfollowed`] for too many extension headers.
+/// As [`parse_v4`]; [`Reason::Unfollowed`] for too many or too long extension headers; and
+/// [`Reason::Martian`], which drops: a mapped address would be looked up as the IPv4 address that it is not
+/// (draft-itojun-v6ops-v4mapped-harmful).
 #[inline(always)]
 pub(crate) fn parse_v6<P: Packet>(packet: &P, l3: usize, all: bool) -> Result<Option<Headers>, Reason> {
     let ip: Ipv6 = packet.read(l3)?;
@@ -345,9 +400,17 @@ pub(crate) fn parse_v6<P: Packet>(packet: &P, l3: usize, all: bool) -> Result<Op
     }
     let key =
         FlowKey { src: Addr::v6(ip.src), dst: Addr::v6(ip.dst), proto: ip.next_header, ..FlowKey::default() };
-    let mut headers = Headers { key, v4: false, l3, l4, ..Headers::default() };
+    if key.src.is_v4() || key.dst.is_v4() {
+        return Err(Reason::Martian);
+    }
+    let mut headers = Headers { key, l3, l4, ..Headers::default() };
     if all {
-        walk(packet, &mut headers)?;
+        let chain = walk(packet, ip.next_header, l4, L4_MAX)?;
+        headers.key.proto = chain.next;
+        headers.l4 = chain.at;
+        headers.part = chain.part;
+        headers.id = chain.id;
+        headers.fragment = chain.fragment as u16;
     }
     let before = headers.l4.wrapping_sub(l4);
     if before > payload_len {
@@ -356,52 +419,69 @@ pub(crate) fn parse_v6<P: Packet>(packet: &P, l3: usize, all: bool) -> Result<Op
     transport(packet, headers, payload_len - before, all)
 }
 
+/// Where a chain of IPv6 headers leads.
+pub(crate) struct Chain {
+    /// Number of the header at the end.
+    pub(crate) next: u8,
+    /// Its offset.
+    pub(crate) at: usize,
+    /// What a fragment header said.
+    pub(crate) part: Part,
+    id: Be32,
+    fragment: usize,
+}
+
 /// Moves on to the transport header, over a bounded number of extension headers (RFC 8200, section 4).
+/// `most`, with all bits set, is the largest offset that is followed.
+///
+/// # Errors
+/// [`Reason::Unfollowed`] where the chain goes on or beyond that, where the packet has not come to its last
+/// address yet, and for fragments of fragments. [`Reason::Truncated`]
 #[inline(always)]
-fn walk<P: Packet>(packet: &P, headers: &mut Headers) -> Result<(), Reason> {
-    let mut next = headers.key.proto;
-    let mut at = headers.l4;
+pub(crate) fn walk<P: Packet>(packet: &P, next: u8, at: usize, most: usize) -> Result<Chain, Reason> {
+    let mut chain = Chain { next, at, part: Part::Whole, id: Be32::default(), fragment: 0 };
     let mut seen = 0;
-    while seen < EXTENSIONS_MAX {
+    while seen < EXTENSIONS_MAX && chain.part != Part::Later && is_extension(chain.next) {
         seen += 1;
-        match next {
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | AUTHENTICATION => {
-                let [following, len]: [u8; 2] = packet.read(at)?;
-                at += if next == AUTHENTICATION {
-                    (usize::from(len) + 2) * 4
-                } else {
-                    (usize::from(len) + 1) * 8
-                };
-                // Bounded alike in each round, so that the verifier sees no new state.
-                at &= L4_MASK;
-                next = following;
-            }
+        let [following, len]: [u8; 2] = packet.read(chain.at)?;
+        let len = match chain.next {
             FRAGMENT => {
-                let [following, _]: [u8; 2] = packet.read(at)?;
-                let position: Be16 = packet.read(at + 2)?;
-                headers.id = packet.read(at + 4)?;
-                headers.part = match (position.get() >> 3, position.get() & 1) {
+                let position: Be16 = packet.read(chain.at + 2)?;
+                if chain.fragment != 0 {
+                    return Err(Reason::Unfollowed);
+                }
+                chain.fragment = chain.at;
+                chain.id = packet.read(chain.at + 4)?;
+                chain.part = match (position.get() >> 3, position.get() & 1) {
                     (0, 0) => Part::Whole,
                     (0, _) => Part::First,
                     _ => Part::Later,
                 };
-                at = (at + 8) & L4_MASK;
-                next = following;
-                if headers.part == Part::Later {
-                    break;
-                }
+                8
             }
-            _ => break,
+            AUTHENTICATION => (usize::from(len) + 2) * 4,
+            _ => (usize::from(len) + 1) * 8,
+        };
+        if chain.next == ROUTING && packet.read::<u8>(chain.at + SEGMENTS_LEFT)? != 0 {
+            return Err(Reason::Unfollowed);
         }
+        if chain.at + len > most {
+            return Err(Reason::Unfollowed);
+        }
+        // Bounded alike in each round, so that the verifier sees no new state. The compiler would take a mask
+        // out that changes nothing.
+        chain.at = opaque(chain.at + len) & most;
+        chain.next = following;
     }
-    if matches!(next, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | AUTHENTICATION | FRAGMENT)
-        && headers.part != Part::Later
-    {
+    if chain.part != Part::Later && is_extension(chain.next) {
         return Err(Reason::Unfollowed);
     }
-    headers.key.proto = next;
-    headers.l4 = at;
-    Ok(())
+    Ok(chain)
+}
+
+#[inline(always)]
+const fn is_extension(next: u8) -> bool {
+    matches!(next, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | AUTHENTICATION | FRAGMENT)
 }
 
 #[inline(always)]

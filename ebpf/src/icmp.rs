@@ -8,7 +8,8 @@
 use seaway_common::{Addr, Be16, Delta, FlowKey, Reason, Rewrite, proto};
 
 use crate::headers::{
-    FRAGMENT_OFFSET, Headers, ICMP_LEN, IPV4_LEN, IPV6_LEN, Ipv4, Ipv6, Part, TCP_CHECKSUM, UDP_CHECKSUM,
+    FRAGMENT_OFFSET, Headers, ICMP_LEN, IPV4_CHECKSUM, IPV4_LEN, IPV6_LEN, Ipv4, Ipv6, Part, TCP_CHECKSUM,
+    UDP_CHECKSUM, walk,
 };
 use crate::translate::Stage;
 use crate::{Packet, Tables};
@@ -21,8 +22,8 @@ pub(crate) const V4_ECHO: u8 = 8;
 pub(crate) const V6_ECHO: u8 = 128;
 
 const CHECKSUM: usize = 2;
-const OFFSET_MASK: usize = 0x3ff;
-const IPV4_CHECKSUM: usize = 10;
+/// Headers of the inner packet farther behind are not looked for. All bits set, so that it is a mask too.
+const OFFSET_MAX: usize = 0x3ff;
 const IPV4_ADDRESSES: usize = 12;
 const IPV6_ADDRESSES: usize = 8;
 
@@ -39,6 +40,8 @@ pub struct Inner {
     l3: usize,
     /// Offset of its transport header.
     l4: usize,
+    /// Where the error ends.
+    end: usize,
 }
 
 /// What an ICMP packet is.
@@ -57,13 +60,13 @@ impl Inner {
     /// Bounded for the verifier.
     #[inline(always)]
     fn l3(&self) -> usize {
-        self.l3 & OFFSET_MASK
+        self.l3 & OFFSET_MAX
     }
 
     /// Bounded for the verifier.
     #[inline(always)]
     fn l4(&self) -> usize {
-        self.l4 & OFFSET_MASK
+        self.l4 & OFFSET_MAX
     }
 }
 
@@ -92,6 +95,10 @@ pub(crate) fn read<P: Packet, T: Tables>(
     };
     if !error {
         return Message::NotOurs;
+    }
+    match headers.wire_len(packet) {
+        Ok(len) => inner.end = headers.l3() + len,
+        Err(reason) => return Message::No(reason),
     }
     match parse_inner(packet, headers.l4() + ICMP_LEN, headers.v4, inner) {
         Ok(()) if inner.l4 == 0 => Message::NotOurs,
@@ -136,10 +143,27 @@ fn parse_inner<P: Packet>(packet: &P, l3: usize, v4: bool, inner: &mut Inner) ->
         (Addr::v4(ip.src), Addr::v4(ip.dst), ip.proto, l3 + header_len)
     } else {
         let ip: Ipv6 = packet.read(l3)?;
-        (Addr::v6(ip.src), Addr::v6(ip.dst), ip.next_header, l3 + IPV6_LEN)
+        let (src, dst) = (Addr::v6(ip.src), Addr::v6(ip.dst));
+        if ip.version_class_label.get() >> 28 != 6 {
+            return Err(Reason::BadHeader);
+        }
+        if src.is_v4() || dst.is_v4() {
+            return Err(Reason::Martian);
+        }
+        let chain = walk(packet, ip.next_header, l3 + IPV6_LEN, OFFSET_MAX)?;
+        if chain.part == Part::Later {
+            return Ok(());
+        }
+        (src, dst, chain.next, chain.at)
     };
     if proto != proto::TCP && proto != proto::UDP && proto != proto::SCTP {
         return Ok(());
+    }
+    if l4 > OFFSET_MAX {
+        return Err(Reason::Unfollowed);
+    }
+    if l4 + size_of::<[Be16; 2]>() > inner.end {
+        return Err(Reason::Truncated);
     }
     let [sport, dport]: [Be16; 2] = packet.read(l4)?;
     inner.reversed = FlowKey { src: dst, dst: src, sport: dport, dport: sport, proto, _pad: [0; 3] };
@@ -177,7 +201,10 @@ pub(crate) fn rewrite_inner<P: Packet>(packet: &mut P, v4: bool, inner: &mut Inn
     };
     let (at, udp, delta) = (inner.l4() + at, old.proto == proto::UDP, to.l4_delta);
     inner.change = change;
-    // An error need not carry more than eight bytes of it (RFC 792).
+    // An error need not carry more than eight bytes of it (RFC 792); what is behind it is not summed.
+    if at + size_of::<u16>() > inner.end {
+        return Ok(());
+    }
     let Ok(sum) = packet.read::<u16>(at) else { return Ok(()) };
     if udp && sum == 0 {
         return Ok(());

@@ -13,14 +13,14 @@ use seaway_common::{
 };
 
 use crate::maps::{
-    ADDRESSES, AFFINITY, BACKEND_COUNTERS, BACKENDS, CONFIG, CONNECTIONS, COUNTER_CELLS, DEVICES, FRAGMENTS,
-    HEADERS, INNER, PLAN, REASONS, ROUTE_GENERATION, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS,
-    SOURCE_RANGES, STAND_IN, TURNS,
+    ADDRESSES, AFFINITY, BACKEND_COUNTERS, BACKENDS, CONFIG, CONNECTIONS, COUNTER_CELLS, DEVICES, ERROR_ALL,
+    ERROR_PEERS, FRAGMENT_IDS, FRAGMENTS, HEADERS, INNER, PLAN, REASONS, ROUTE_GENERATION, RangeData,
+    SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS, SOURCE_RANGES, STAND_IN, TURNS,
 };
 use crate::pair::Claim;
 use crate::start::Started;
 use crate::translate::{Stage, deliver, translate_icmp, translate_parsed};
-use crate::{FlowEntry, Flows, Headers, Inner, Packet, Plan, Room, Tables};
+use crate::{Bucket, FlowEntry, Flows, Headers, Inner, Pace, Packet, Plan, Room, Tables};
 
 /// Set by user space before loading: the kernel has `bpf_set_retval` (5.18). The verifier takes
 /// it for a constant and removes the call where it is 0.
@@ -262,6 +262,39 @@ impl<const PROGRAM: u8> Tables for KernelTables<PROGRAM> {
     fn put_affinity(&self, key: &AffinityKey, value: &AffinityValue) {
         // A table that takes no entry costs the client its binding, not its connection.
         let _full = AFFINITY.insert(key, value, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn allows_error(&self, to: &Addr) -> bool {
+        let interval_ms = self.config().map_or(0, |config| config.icmp_ratelimit_ms);
+        if interval_ms == 0 {
+            return true;
+        }
+        if ERROR_PEERS.get_ptr_mut(to).is_none() {
+            // A full table drops another address; what fails else fails at the lookup.
+            let _full = ERROR_PEERS.insert(to, Bucket::default(), u64::from(BPF_ANY));
+        }
+        let (Some(peer), Some(all)) = (ERROR_PEERS.get_ptr_mut(to), ERROR_ALL.get_ptr_mut(0)) else {
+            return false;
+        };
+        let pace =
+            Pace { now: self.now(), ticks_per_s: self.ticks_per_s(), interval_ms, random: self.random() };
+        // SAFETY: elements stay readable until the program ends. Another CPU may change them meanwhile: each is
+        // two aligned words, and the worst of it is an error more.
+        unsafe { (*peer).allows(&mut *all, &pace) }
+    }
+
+    #[inline(always)]
+    fn fragment_id(&self) -> u32 {
+        let Some(ids) = FRAGMENT_IDS.get_ptr_mut(0) else { return 0 };
+        // SAFETY: as in `turn`.
+        let id = unsafe { fetch_add(ids, 1) } as u32;
+        if id == 0 {
+            // Not from the start after each start of the agent.
+            // SAFETY: as in `turn`.
+            unsafe { fetch_add(ids, u64::from(self.random())) };
+        }
+        id
     }
 
     #[inline(always)]

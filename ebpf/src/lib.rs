@@ -20,6 +20,9 @@ mod cross;
 mod fragment;
 mod headers;
 mod icmp;
+mod limit;
+mod martian;
+mod options;
 mod packet;
 mod pair;
 pub mod sctp;
@@ -35,6 +38,7 @@ pub use answer::{Answer, answer};
 pub use arp::vouch as vouch_for_address;
 pub use headers::{Headers, Part};
 pub use icmp::Inner;
+pub use limit::{Bucket, Pace};
 pub use packet::{Change, Packet, Room, Route, Way};
 pub use pair::{Claim, attempt};
 pub use select::Choice;
@@ -46,6 +50,8 @@ pub use translate::{Stage, Verdict, deliver, translate, translate_icmp, translat
 mod fib;
 #[cfg(target_arch = "bpf")]
 mod flow_maps;
+#[cfg(target_arch = "bpf")]
+mod hold;
 #[cfg(target_arch = "bpf")]
 mod kernel;
 #[cfg(target_arch = "bpf")]
@@ -61,6 +67,8 @@ mod xdp;
 
 #[cfg(target_arch = "bpf")]
 pub use flow_maps::{FlowV4, FlowV6, FlowsV4, FlowsV6};
+#[cfg(target_arch = "bpf")]
+pub use hold::{hold, release};
 #[cfg(target_arch = "bpf")]
 pub use kernel::{EGRESS, GLOBAL, INGRESS, KernelTables, SOCKET, XDP, count, refuse};
 #[cfg(target_arch = "bpf")]

@@ -20,7 +20,7 @@ mod programs {
     use seaway_common::{Action, Reason};
     use seaway_ebpf::{
         Answer, EGRESS, FlowsV4, FlowsV6, INGRESS, KernelTables, SOCKET, SkbPacket, SockAddr4, SockAddr6,
-        Stage, Verdict, XDP, XdpPacket, answer, count, refuse, released, socket, translate,
+        Stage, Verdict, XDP, XdpPacket, answer, count, hold, refuse, release, released, socket, translate,
         vouch_for_address,
     };
 
@@ -75,6 +75,15 @@ mod programs {
                 send_back(&ctx, &mut packet, Answer::TooBig, mtu, 0)
             }
             Ok(Verdict::Echo) => send_back(&ctx, &mut packet, Answer::Echo, 0, 0),
+            Ok(Verdict::Hold) if hold(&ctx, &KernelTables::<INGRESS>) => TC_ACT_SHOT,
+            Ok(Verdict::Hold) => {
+                count(Reason::Fragment);
+                TC_ACT_UNSPEC
+            }
+            Ok(Verdict::Release) => {
+                release(&ctx, &KernelTables::<INGRESS>);
+                TC_ACT_SHOT
+            }
             Err(reason) => {
                 count(reason);
                 match reason.action() {
@@ -120,7 +129,11 @@ mod programs {
     /// Answers the sender by the interface that the packet came from.
     #[inline(always)]
     fn send_back(ctx: &TcContext, packet: &mut SkbPacket<'_>, what: Answer, mtu: u16, flags: u64) -> i32 {
-        if answer(packet, what, mtu).is_err() {
+        let stage = if flags == INGRESS_FLAG { Stage::Egress } else { Stage::Ingress };
+        if let Err(reason) = answer(packet, &KernelTables::<INGRESS>, what, mtu, stage) {
+            if reason == Reason::Limited {
+                count(reason);
+            }
             return TC_ACT_SHOT;
         }
         // SAFETY: the context is valid for the run of the program; the helper takes numbers.

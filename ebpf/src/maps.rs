@@ -31,6 +31,10 @@
 //! | `FLOW_COUNTS` | `FLOW_COUNTS_*` | `FlowCounts` | xdp, tc, agent | agent | – |
 //! | `STAND_IN` | 0 | `u64` | agent | xdp, tc, connect, sendmsg | – |
 //! | `ROUTE_GENERATION` | 0 | `u64` | agent | xdp, tc | – |
+//! | `ERROR_PEERS` | `Addr` | `Bucket` | tc | tc | the least recently used entry goes: its address may be told sooner |
+//! | `ERROR_ALL` | 0 | `Bucket` | tc | tc | – |
+//! | `FRAGMENT_IDS` | 0 | `u64` | tc | tc | – |
+//! | `HELD` | `HeldKey` | `HeldValue` | tc | tc | the fragment held longest goes |
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
@@ -38,11 +42,12 @@ use aya_ebpf::maps::lpm_trie::{Key as LpmKey, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use seaway_common::{
     Addr, AffinityKey, AffinityValue, BackendCounters, BackendValue, Config, CounterCell, DeviceValue,
-    FlowCounts, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, FragmentKey, FragmentValue, Meta, NameValue,
-    Reason, ServiceCounters, ServiceKey, ServiceValue, SlotValue, SocketKey, SocketValue,
+    FlowCounts, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, FragmentKey, FragmentValue, HeldKey, Meta,
+    NameValue, Reason, ServiceCounters, ServiceKey, ServiceValue, SlotValue, SocketKey, SocketValue,
 };
 
-use crate::{Headers, Inner, Plan};
+use crate::hold::HeldValue;
+use crate::{Bucket, Headers, Inner, Plan};
 
 /// What follows the length in a [`seaway_common::SourceRangeKey`].
 #[repr(C)]
@@ -126,6 +131,25 @@ pub(crate) static STAND_IN: Array<u64> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static ROUTE_GENERATION: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What may still be told to an address, and to all; neither pinned nor read by anybody else, like what follows.
+#[map]
+pub(crate) static ERROR_PEERS: LruHashMap<Addr, Bucket> = LruHashMap::with_max_entries(4096, 0);
+
+#[map]
+pub(crate) static ERROR_ALL: Array<Bucket> = Array::with_max_entries(1, 0);
+
+/// Datagrams that were given an identification.
+#[map]
+pub(crate) static FRAGMENT_IDS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Fragments that came before their first one.
+#[map]
+pub(crate) static HELD: LruHashMap<HeldKey, HeldValue> = LruHashMap::with_max_entries(512, 0);
+
+/// Where one is put together, and taken apart.
+#[map]
+pub(crate) static HELD_COPY: PerCpuArray<HeldValue> = PerCpuArray::with_max_entries(1, 0);
 
 /// Scratch memory of the packet programs, see `Tables::keep_headers`; neither pinned nor read by anybody else.
 #[map]

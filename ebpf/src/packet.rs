@@ -151,6 +151,21 @@ pub trait Room: Packet {
     fn wrap(&mut self, v4: bool) -> Result<(), Reason>;
 }
 
+/// The value, of which the compiler knows nothing any more.
+#[inline(always)]
+pub(crate) fn opaque(value: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    let value = {
+        let mut known = value;
+        // SAFETY: a register is copied into itself.
+        unsafe {
+            core::arch::asm!("{value} = {value}", value = inout(reg) known, options(pure, nomem, nostack))
+        };
+        known
+    };
+    value
+}
+
 /// A packet in memory, whose way out is the first interface.
 #[cfg(not(target_arch = "bpf"))]
 impl Packet for Vec<u8> {

@@ -9,8 +9,8 @@ use seaway_common::Be32;
 use seaway_common::{Be16, Reason, Rewrite};
 
 use crate::Packet;
-use crate::answer::opaque;
 use crate::headers::{FIN, Headers, IPV6_LEN, RST, SYN};
+use crate::packet::opaque;
 
 /// Common header and the first chunk's header.
 pub(crate) const LEN_MIN: usize = 16;

@@ -12,7 +12,7 @@ use crate::headers::{ETHERNET_LEN, Headers, RST};
 use crate::packet::{Route, Way};
 use crate::select::{Choice, select};
 use crate::translate::{Stage, forget};
-use crate::{FlowEntry, Flows, Packet, Tables, pair, socket};
+use crate::{FlowEntry, Flows, Packet, Tables, martian, pair, socket};
 
 /// What a new flow gets.
 #[derive(Clone, Copy, Default)]
@@ -261,7 +261,7 @@ pub(crate) fn note_kernel_flow<T: Tables, F: Flows>(headers: &Headers, tables: &
 #[inline(never)]
 fn admit<T: Tables>(headers: &Headers, service: &ServiceValue, tables: &T) -> Admitted {
     let key = &headers.key;
-    if key.src == key.dst || !key.src.is_unicast() {
+    if !martian::is_client(key, tables) {
         return Admitted::No(Reason::BadSource);
     }
     if headers.is_connection() && !headers.opens() && !(service.has(SERVICE_DSR) && !headers.closes()) {

@@ -112,10 +112,16 @@ pub trait Tables {
     /// Binds a client to an endpoint. A full table takes the place of the client seen least recently.
     fn put_affinity(&self, key: &AffinityKey, value: &AffinityValue);
 
-    /// What a datagram's first fragment said.
+    /// Whether one more ICMP error may go to an address, and counts it; see [`crate::Bucket`].
+    fn allows_error(&self, to: &Addr) -> bool;
+
+    /// The identification of a datagram that was given none before for a long time.
+    fn fragment_id(&self) -> u32;
+
+    /// What is known about a datagram.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue>;
 
-    /// Remembers what a datagram's first fragment said.
+    /// Remembers what is known about a datagram.
     fn put_fragment(&self, key: &FragmentKey, value: &FragmentValue);
 
     /// How many clients of a service were placed in turn before this one.

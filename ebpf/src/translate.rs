@@ -26,6 +26,7 @@ use seaway_common::{
     FLOW_XDP_HOP, FlowKey, Hop, KERNEL_FLOW_S, Reason, Rewrite, Sum, flow_ended, proto,
 };
 
+use crate::fragment::Place;
 use crate::headers::{Headers, Part, TCP_CHECKSUM, UDP_CHECKSUM, network, parse_v4, parse_v6};
 use crate::packet::Route;
 use crate::start::{self, Started};
@@ -60,6 +61,10 @@ pub enum Verdict {
     TooBig(u16),
     /// Asks a virtual address whether it is there: to be answered. No byte was changed.
     Echo,
+    /// A fragment that came before its first one: to be held. No byte was changed.
+    Hold,
+    /// A first fragment that others are held for: to be sent in again, they behind it. No byte was changed.
+    Release,
 }
 
 /// Translates one packet, with the flows of its family.
@@ -96,6 +101,8 @@ pub fn translate<P: Room, T: Tables, V4: Flows, V6: Flows>(
         ARRIVE => Verdict::Arrive(detail),
         TOO_BIG => Verdict::TooBig(detail as u16),
         ECHO => Verdict::Echo,
+        HOLD => Verdict::Hold,
+        RELEASE => Verdict::Release,
         NO => return Err(Reason::of(detail).unwrap_or(Reason::Inconsistent)),
         _ => Verdict::NotOurs,
     })
@@ -145,6 +152,8 @@ const RESOLVE: u32 = Done::Resolve as u32;
 const ARRIVE: u32 = Done::Arrive as u32;
 const TOO_BIG: u32 = Done::TooBig as u32;
 const ECHO: u32 = Done::Echo as u32;
+const HOLD: u32 = Done::Hold as u32;
+const RELEASE: u32 = Done::Release as u32;
 const NO: u32 = Done::No as u32;
 
 /// What the headers of a packet are.
@@ -186,6 +195,8 @@ enum Done {
     Arrive,
     TooBig,
     Echo,
+    Hold,
+    Release,
     /// The reason's number is kept beside it.
     No,
 }
@@ -226,8 +237,18 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
             *detail = (code >> 32) as u32;
             return Done::of(code as u32, *detail);
         }
-        if headers.part == Part::Later {
-            fragment::recall(headers, tables)?;
+        if packet.is_translated() {
+            packet.note_translated(false);
+            return Ok(Done::NotOurs);
+        }
+        if headers.part != Part::Whole {
+            match fragment::place(packet, headers, tables, stage) {
+                Place::Flow => {}
+                Place::Foreign => return Ok(Done::NotOurs),
+                Place::Hold => return Ok(Done::Hold),
+                Place::Release => return Ok(Done::Release),
+                Place::Unknown => return Err(Reason::Fragment),
+            }
         }
     }
     let known = flows.flow(&headers.key);
@@ -288,7 +309,7 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
         }
     };
     if stage != Stage::Early {
-        remember(headers, tables);
+        remember(headers, &flow, tables);
     }
     let code = tables.deliver(packet, headers, &flow, stage, matches!(tracked, Tracked::Aged));
     *detail = (code >> 32) as u32;
@@ -414,9 +435,9 @@ fn goes_on<E: FlowEntry, T: Tables>(flow: &E, tables: &T) -> bool {
 
 /// Notes the ports of a first fragment.
 #[inline(always)]
-fn remember<T: Tables>(headers: &Headers, tables: &T) {
+fn remember<E: FlowEntry, T: Tables>(headers: &mut Headers, flow: &E, tables: &T) {
     if headers.part == Part::First {
-        fragment::remember(headers, tables);
+        fragment::remember(headers, &flow.get().to, tables);
     }
 }
 

@@ -7,7 +7,7 @@ use seaway_dataplane::{
     probe::Probe,
     programs::Programs,
 };
-use seaway_ebpf::{Answer, Verdict, answer};
+use seaway_ebpf::{Answer, Stage, Verdict, answer};
 use seaway_harness::{MemoryMaps, WayOut};
 
 use crate::site::{Site, Virtual, install};
@@ -64,13 +64,16 @@ impl Balancer for Kernel {
 impl Balancer for Site {
     fn run(&mut self, packet: &[u8]) -> (Fate, Vec<u8>) {
         let mut packet = packet.to_vec();
-        let answered = |packet: &mut Vec<u8>, what, mtu| match answer(packet, what, mtu) {
-            Ok(()) => Fate::Sent,
-            Err(_) => Fate::Dropped,
-        };
+        let answered =
+            |packet: &mut Vec<u8>, what, mtu| match answer(packet, &self.tables, what, mtu, Stage::Ingress) {
+                Ok(()) => Fate::Sent,
+                Err(_) => Fate::Dropped,
+            };
         let fate = match self.send(&mut packet) {
             Ok(Verdict::NotOurs | Verdict::Translated) => Fate::Passed,
             Ok(Verdict::Transmit(_) | Verdict::Resolve(_) | Verdict::Arrive(_)) => Fate::Sent,
+            // Sent in again once the datagram's first fragment has come.
+            Ok(Verdict::Hold | Verdict::Release) => Fate::Dropped,
             Ok(Verdict::TooBig(mtu)) => answered(&mut packet, Answer::TooBig, mtu),
             Ok(Verdict::Echo) => answered(&mut packet, Answer::Echo, 0),
             Err(reason) => match reason.action() {

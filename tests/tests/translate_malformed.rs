@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use seaway_common::{Action, Reason};
-use seaway_ebpf::Verdict;
+use seaway_ebpf::{Stage, Verdict, translate};
 use seaway_harness::MemoryTables;
 use seaway_tests::{
     frame::{Frame, Kind, L3},
@@ -189,5 +189,136 @@ fn udp_checksum_that_becomes_zero_is_sent_as_all_ones() {
             .find(|frame| frame.to(backend).bytes()[at..at + 2] == [0xff, 0xff])
             .expect("every sum has a word that makes it zero");
         site.check(&of_sum_zero, &of_sum_zero.to(backend));
+    }
+}
+
+/// Puts an extension header in front of the transport header of an IPv6 packet.
+fn extend(bytes: &mut Vec<u8>, kind: u8, mut body: Vec<u8>) {
+    let len = u16::from_be_bytes([bytes[L3 + 4], bytes[L3 + 5]]) + u16::try_from(body.len()).unwrap();
+    bytes[L3 + 4..L3 + 6].copy_from_slice(&len.to_be_bytes());
+    body[0] = std::mem::replace(&mut bytes[L3 + 6], kind);
+    bytes.splice(L3 + 40..L3 + 40, body);
+}
+
+/// Destination options of this length, which contain what looks like ports and flags at their start.
+fn options(len: usize) -> Vec<u8> {
+    let mut body = vec![0; len];
+    body[1] = u8::try_from(len / 8 - 1).unwrap();
+    body[2..4].copy_from_slice(&8080u16.to_be_bytes());
+    if len > 13 {
+        body[13] = 2;
+    }
+    body
+}
+
+#[test]
+fn a_header_chain_is_followed_to_its_end_or_not_at_all() {
+    const DESTINATION_OPTIONS: u8 = 60;
+    for len in (8..=2048).step_by(8) {
+        // One header, and as much in three.
+        for parts in [vec![len], vec![len - len / 16 * 8, len / 16 * 8]] {
+            let parts: Vec<_> = parts.into_iter().filter(|len| *len != 0).collect();
+            let frame = Frame::new(addr(CLIENT[1]), addr(VIP[1]), Kind::Syn);
+            let extended = |frame: &Frame| {
+                let mut bytes = frame.bytes();
+                parts.iter().for_each(|len| extend(&mut bytes, DESTINATION_OPTIONS, options(*len)));
+                bytes
+            };
+            let site = Site::new(&services(1));
+            if L3 + 40 + len > 511 {
+                site.check_untouched(&extended(&frame), Err(Reason::Unfollowed));
+                // Nor is anything read from the middle of it.
+                site.check_untouched(
+                    &extended(&Frame { dst: (frame.dst.ip(), 9).into(), ..frame }),
+                    Err(Reason::Unfollowed),
+                );
+                assert_eq!(site.flows(), 0);
+                continue;
+            }
+            let mut packet = extended(&frame);
+            assert_eq!(site.send(&mut packet), Ok(Verdict::Translated), "{len} bytes");
+            assert_eq!(packet, extended(&frame.to(addr("[fd77:1::11]:80"))), "{len} bytes");
+        }
+    }
+    assert_eq!(Reason::Unfollowed.action(), Action::Pass);
+}
+
+#[test]
+fn packets_that_have_not_come_to_their_destination_are_not_followed() {
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    let unfollowed = Err(Reason::Unfollowed);
+    check(1, Kind::Syn, |bytes| extend(bytes, ROUTING, vec![0, 0, 4, 1, 0, 0, 0, 0]), unfollowed);
+    // A fragment of a fragment: the outer one is incomplete, whatever the inner one says.
+    for outer in [[0, 1], [0, 0]] {
+        let twice = |bytes: &mut Vec<u8>| {
+            extend(bytes, FRAGMENT, vec![0; 8]);
+            extend(bytes, FRAGMENT, vec![0, 0, outer[0], outer[1], 0, 0, 0, 1]);
+        };
+        check(1, Kind::Datagram, twice, unfollowed);
+    }
+    let site = Site::new(&services(1));
+    let route = |kind| vec![1, kind, 7, 4, 192, 0, 2, 1];
+    for (options, expected) in [
+        (route(131), unfollowed),
+        (route(137), unfollowed),
+        (vec![7, 3, 4, 0], Ok(Verdict::Translated)),
+        (vec![7, 5, 4, 0], unfollowed),
+        (vec![7, 1, 4, 0], unfollowed),
+        (vec![1, 1, 1, 7], unfollowed),
+        (vec![0, 131, 7, 4], Ok(Verdict::Translated)),
+    ] {
+        let frame =
+            Frame { options: options.clone(), ..Frame::new(addr(CLIENT[0]), addr(VIP[0]), Kind::Syn) };
+        let mut packet = frame.bytes();
+        assert_eq!(site.send(&mut packet), expected, "{options:?}");
+        assert!(expected.is_ok() || packet == frame.bytes());
+    }
+}
+
+#[test]
+fn a_mapped_address_over_ipv6_is_a_martian_at_every_stage() {
+    let mapped = |text: &str| -> [u8; 16] { text.parse::<std::net::Ipv6Addr>().unwrap().octets() };
+    let client = mapped("::ffff:192.0.2.10");
+    let vip = mapped("::ffff:10.96.0.80");
+    let backend = mapped("::ffff:10.1.1.111");
+    for kind in [Kind::Syn, Kind::Datagram, Kind::Rst] {
+        for (src, dst) in [
+            (None, Some(vip)),
+            (Some(client), None),
+            (Some(client), Some(vip)),
+            (Some(backend), Some(client)),
+        ] {
+            for stage in [Stage::Early, Stage::Ingress, Stage::Egress] {
+                let site = Site::new(&services(1));
+                // The IPv4 client has a flow, whose entries a mapped address would find.
+                let mut open = Frame::new(addr(CLIENT[0]), addr(VIP[0]), kind).bytes();
+                let _opened = site.send(&mut open);
+                let flows = site.flows();
+                let mut packet = Frame::new(addr(CLIENT[1]), addr(VIP[1]), kind).bytes();
+                if let Some(src) = src {
+                    packet[L3 + 8..L3 + 24].copy_from_slice(&src);
+                }
+                if let Some(dst) = dst {
+                    packet[L3 + 24..L3 + 40].copy_from_slice(&dst);
+                }
+                let before = packet.clone();
+                let verdict = translate(&mut packet, &site.tables, &site.v4, &site.v6, stage);
+                assert_eq!(verdict, Err(Reason::Martian), "{kind:?} {stage:?}");
+                assert_eq!((packet, site.flows()), (before, flows));
+            }
+        }
+    }
+    assert_eq!(Reason::Martian.action(), Action::Drop);
+}
+
+#[test]
+fn frames_to_several_stations_are_not_ours() {
+    for family in [0, 1] {
+        for kind in [Kind::Syn, Kind::Datagram] {
+            for link in [[0xff; 6], [1, 0, 0x5e, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1]] {
+                check(family, kind, |bytes| bytes[..6].copy_from_slice(&link), Ok(Verdict::NotOurs));
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use seaway_common::{
     FragmentKey, FragmentValue, Reason, ServiceCounters, ServiceKey, ServiceValue, SocketKey, SocketValue,
 };
 use seaway_dataplane::Maps;
-use seaway_ebpf::Tables;
+use seaway_ebpf::{Bucket, Pace, Tables};
 
 use crate::MemoryMaps;
 
@@ -22,6 +22,8 @@ pub struct MemoryTables {
     packets: RefCell<BTreeMap<u32, BackendCounters>>,
     connections: RefCell<BTreeMap<u32, ServiceCounters>>,
     fragments: RefCell<HashMap<FragmentKey, FragmentValue>>,
+    errors: RefCell<(HashMap<Addr, Bucket>, Bucket)>,
+    fragment_ids: Cell<u32>,
     turns: RefCell<BTreeMap<u32, u64>>,
     open: RefCell<BTreeMap<u32, u64>>,
     /// As `CONFIG` was when the tables were made.
@@ -42,6 +44,8 @@ impl MemoryTables {
         Self {
             config,
             fragments: RefCell::default(),
+            errors: RefCell::default(),
+            fragment_ids: Cell::default(),
             turns: RefCell::default(),
             open: RefCell::default(),
             maps,
@@ -118,6 +122,23 @@ impl Tables for MemoryTables {
 
     fn put_affinity(&self, key: &AffinityKey, value: &AffinityValue) {
         self.maps.memory_mut().affinity.insert(*key, *value);
+    }
+
+    fn allows_error(&self, to: &Addr) -> bool {
+        let interval_ms = self.config.icmp_ratelimit_ms;
+        if interval_ms == 0 {
+            return true;
+        }
+        let mut errors = self.errors.borrow_mut();
+        let (peers, all) = &mut *errors;
+        let pace =
+            Pace { now: self.now(), ticks_per_s: Self::TICKS_PER_S, interval_ms, random: self.random() };
+        peers.entry(*to).or_default().allows(all, &pace)
+    }
+
+    fn fragment_id(&self) -> u32 {
+        self.fragment_ids.set(self.fragment_ids.get() + 1);
+        self.fragment_ids.get()
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
