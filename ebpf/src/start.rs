@@ -264,7 +264,7 @@ fn admit<T: Tables>(headers: &Headers, service: &ServiceValue, tables: &T) -> Ad
     if !martian::is_client(key, tables) {
         return Admitted::No(Reason::BadSource);
     }
-    if headers.is_connection() && !headers.opens() && !(service.has(SERVICE_DSR) && !headers.closes()) {
+    if headers.is_connection() && !headers.opens() && (!service.has(SERVICE_DSR) || headers.closes()) {
         return without_flow(headers, tables);
     }
     if service.has(SERVICE_GUARDED) && !tables.in_source_ranges(service.service, &key.src) {
