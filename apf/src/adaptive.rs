@@ -102,7 +102,8 @@ impl Adaptive {
         Self::new(Algorithm::Vegas, 1.0)
     }
 
-    /// Follows the ratio of long and short means; for execution times that vary much.
+    /// Follows the ratio of long and short means; for execution times that vary much, and servers that have
+    /// quiet times.
     #[must_use]
     pub const fn gradient2() -> Self {
         Self::new(Algorithm::Gradient2, 0.2)

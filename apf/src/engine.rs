@@ -179,7 +179,7 @@ impl<W: Waiter> Engine<W> {
         if self.server_seats.swap(seats, Ordering::Relaxed) != seats {
             let table = self.table.read();
             self.set_limits_of(&table.levels);
-            self.adjust(&table, now_ns, Occasion::Resize);
+            self.adjust(&table, now_ns, &Occasion::Resize);
         }
     }
 
@@ -270,7 +270,7 @@ impl<W: Waiter> Engine<W> {
             Decision::Refused(reason) => return Admission::Refused(route.refusal(reason, behaviour)),
         };
         if waits && in_need && behaviour.borrow_on_demand {
-            self.adjust(&table, now_ns, Occasion::Need(level));
+            self.adjust(&table, now_ns, &Occasion::Need(level));
         }
         Admission::Accepted(Ticket { route: Arc::clone(route), id, waits, work })
     }

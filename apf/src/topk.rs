@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_flow_that_was_busy_long_ago_is_forgotten() {
         let mut top = TopFlows::default();
-        let mut count = |top: &mut TopFlows, hash, user: &str, times| {
+        let count = |top: &mut TopFlows, hash, user: &str, times| {
             let sample = Arc::new(Attributes::user(user));
             for _ in 0..times {
                 top.count(hash, &"s".into(), Distinguisher::ByUser, &sample);

@@ -102,9 +102,10 @@ proptest! {
     fn flows_get_their_weighted_max_min_share(flows in prop::collection::vec(flow(), 1..6)) {
         let (held, fair) = (seats_held(&flows), max_min(&flows));
         for (index, flow) in flows.iter().enumerate() {
-            // A seat is whole and lasts for a request: a flow may be one seat off.
+            // A seat that is free goes to who waits, and a flow's next request comes a moment after its last
+            // one ended: a flow that wants no more than its share may be one seat off.
             prop_assert!(
-                held[index] >= fair[index] * 0.9 - 0.5,
+                held[index] >= fair[index] * 0.93 - 1.0,
                 "{flow:?} has {:.2} seats, {:.2} are fair; {flows:?} {held:.2?} {fair:.2?}",
                 held[index], fair[index]
             );

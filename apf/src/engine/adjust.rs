@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Why seats are shared out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Occasion<'a, W> {
     /// A period of statistics has ended.
     Tick,
@@ -24,7 +24,7 @@ impl<W: Waiter> Engine<W> {
     pub fn tick(&self, now_ns: u64) {
         self.forget_quiescent();
         let table = self.table.read();
-        self.adjust(&table, now_ns, Occasion::Tick);
+        self.adjust(&table, now_ns, &Occasion::Tick);
     }
 
     /// Gives one level this many seats until the next adjustment, as an operator's emergency brake.
@@ -36,7 +36,7 @@ impl<W: Waiter> Engine<W> {
 
     /// Shares out the seats. A level in need is given its nominal seats now, as far as the others do
     /// not use theirs. Only a tick ends the period.
-    pub(super) fn adjust(&self, table: &Table<W>, now_ns: u64, occasion: Occasion<'_, W>) {
+    pub(super) fn adjust(&self, table: &Table<W>, now_ns: u64, occasion: &Occasion<'_, W>) {
         let mut fraction = self.adjusting.lock();
         let mut parties = SmallVec::<[Party; 16]>::new();
         for level in table.levels.values() {

@@ -58,7 +58,7 @@ impl<W: Waiter> Engine<W> {
         table.levels = levels;
         table.find_catch_all();
         self.set_limits(now_ns, &table.levels);
-        self.adjust(&table, now_ns, Occasion::Tick);
+        self.adjust(&table, now_ns, &Occasion::Tick);
         digested
     }
 

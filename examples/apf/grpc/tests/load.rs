@@ -78,5 +78,9 @@ async fn streams_hold_no_seats_here_and_a_deadline_bounds_the_wait() {
     let start = Instant::now();
     let status = HealthClient::new(channel).check(call).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert!(start.elapsed() < Duration::from_millis(600), "a quarter of the deadline, not {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_millis(600),
+        "a quarter of the deadline, not {:?}",
+        start.elapsed()
+    );
 }
