@@ -38,9 +38,7 @@ fn recording(reply: &'static str) -> (SocketAddr, Receiver<String>) {
 fn head(reader: &mut impl BufRead) -> Option<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head).ok().filter(|read| *read > 0).is_none() {
-            return None;
-        }
+        reader.read_line(&mut head).ok().filter(|read| *read > 0)?;
     }
     Some(head)
 }
