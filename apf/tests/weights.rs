@@ -96,7 +96,7 @@ fn max_min(flows: &[Flow]) -> Vec<f64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn flows_get_their_weighted_max_min_share(flows in prop::collection::vec(flow(), 1..6)) {
