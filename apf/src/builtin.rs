@@ -21,7 +21,7 @@ pub struct Builtin {
 /// The built-in objects, as of Kubernetes 1.29 and later.
 pub static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
     let [mandatory, suggested] =
-        [include_str!("builtin/mandatory.yaml"), include_str!("builtin/suggested.yaml")]
+        [include_str!("builtin/mandatory.json"), include_str!("builtin/suggested.json")]
             .map(|text| Configuration::from_own_text(text).expect("the embedded objects parse"));
     Builtin { mandatory, suggested }
 });

@@ -171,7 +171,7 @@ impl CompiledResource {
         };
         self.resources.as_ref().is_none_or(|list| list.iter().any(is_resource))
             && has(&self.groups, &request.api_group)
-            && has(&self.verbs, &request.verb)
+            && has(&self.verbs, request.verb.as_str())
             && if request.namespace.is_empty() {
                 self.cluster_scope
             } else {

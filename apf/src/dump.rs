@@ -195,7 +195,7 @@ fn request_row(level: &str, dump: &RequestDump<'_, Arc<Attributes>>) -> [String;
         duration_text(dump.work.linger_ns),
         timestamp(dump.started_ns),
         attributes.user.clone(),
-        request.verb.clone(),
+        request.verb.to_string(),
         request.path.clone(),
         request.namespace.clone(),
         request.name.clone(),

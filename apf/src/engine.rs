@@ -14,44 +14,40 @@ mod adjust;
 mod digest;
 mod explain;
 
+pub use crate::queueset::Reason;
+pub use crate::refusal::Refusal;
+pub use crate::settings::Settings;
 pub use digest::{Dangling, Digested};
 pub use explain::Explanation;
 
+use crate::annotations::WEIGHT_MAX;
 use crate::behaviour::Behaviour;
 use crate::builtin;
 use crate::classify::Classifier;
-use crate::estimate::{self, Gates};
+use crate::estimate;
 use crate::flow::{self, Distinguisher};
 use crate::level::{Level, LevelView, Waiter};
-use crate::limits;
+use crate::lock::{Mutex, RwLock};
 use crate::metrics::Page;
 use crate::objects::ObjectTracker;
-use crate::queueset::{Arrival, Decision, Reason, RequestId};
+use crate::queueset::{Arrival, Decision, RequestId};
 use crate::read::Configuration;
 use crate::readwrite::InFlight;
-use crate::request::Attributes;
+use crate::request::{Attributes, Verb};
 use crate::seats::Work;
 use crate::watches::WatchTracker;
-use parking_lot::{Mutex, RwLock};
+use adjust::Occasion;
 use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// What a server decides about its flow control.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Seats of the whole server; at least 1.
-    pub server_seats: u32,
-    /// Where to do better than the reference.
-    pub behaviour: Behaviour,
-    /// Which estimates are on.
-    pub gates: Gates,
-}
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Flow control of a whole server.
 #[derive(Debug)]
 pub struct Engine<W> {
     settings: Settings,
+    /// As in the settings, until it is changed.
+    server_seats: AtomicU32,
     table: RwLock<Table<W>>,
     adjusting: Mutex<f64>,
     /// Watches that run, for the estimates of mutating requests.
@@ -59,7 +55,7 @@ pub struct Engine<W> {
     /// Objects stored, for the estimates of lists.
     pub objects: ObjectTracker,
     /// Requests in flight by kind.
-    pub in_flight: Mutex<InFlight>,
+    pub(crate) in_flight: Mutex<InFlight>,
 }
 
 #[derive(Debug)]
@@ -78,6 +74,8 @@ pub struct Route<W> {
     /// State of the flow hash after the name; `None` where all requests have one hash.
     prefix: Option<Sha256>,
     level: Arc<Level<W>>,
+    /// Weight of each of its flows.
+    weight: u32,
     /// Rows in the level's statistics, of regular requests and of watches.
     rows: [u32; 2],
 }
@@ -102,6 +100,8 @@ pub enum Admission<W> {
     Accepted(Ticket<W>),
     /// It is refused.
     Refused(Refusal),
+    /// It is counted as refused, but executes all the same: its level is in shadow mode.
+    Untracked(Names),
 }
 
 /// A request that executes, or waits to.
@@ -115,17 +115,6 @@ pub struct Ticket<W> {
     pub waits: bool,
     /// Its estimate.
     pub work: Work,
-}
-
-/// A request that is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Why.
-    pub reason: Reason,
-    /// When to come back, in seconds.
-    pub retry_after_s: u64,
-    /// How it was classified.
-    pub names: Names,
 }
 
 impl<W: Waiter> Route<W> {
@@ -145,17 +134,7 @@ impl<W: Waiter> Route<W> {
     #[must_use]
     pub fn refusal(&self, reason: Reason, behaviour: Behaviour) -> Refusal {
         let retry_after_s = self.level.retry_after_s(behaviour.retry_after_drain);
-        Refusal { reason, retry_after_s, names: self.names.clone() }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            server_seats: limits::SEATS_READING + limits::SEATS_MUTATING,
-            behaviour: Behaviour::default(),
-            gates: Gates::default(),
-        }
+        Refusal::new(reason, retry_after_s, self.names.clone())
     }
 }
 
@@ -170,7 +149,8 @@ impl<W: Waiter> Engine<W> {
             levels: BTreeMap::new(),
         };
         let engine = Self {
-            settings: Settings { server_seats: settings.server_seats.max(1), ..settings },
+            settings: settings.seats(settings.server_seats.max(1)),
+            server_seats: AtomicU32::new(settings.server_seats.max(1)),
             table: RwLock::new(table),
             adjusting: Mutex::new(0.0),
             watches: WatchTracker::default(),
@@ -181,10 +161,43 @@ impl<W: Waiter> Engine<W> {
         engine
     }
 
-    /// The settings in force.
+    /// The settings it was made with.
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Seats of the whole server.
+    #[must_use]
+    pub fn server_seats(&self) -> u32 {
+        self.server_seats.load(Ordering::Relaxed)
+    }
+
+    /// Sets the seats of the whole server and shares them out.
+    pub fn set_seats(&self, now_ns: u64, seats: u32) {
+        let seats = seats.max(1);
+        if self.server_seats.swap(seats, Ordering::Relaxed) != seats {
+            let table = self.table.read();
+            self.set_limits_of(&table.levels);
+            self.adjust(&table, now_ns, &Occasion::Resize);
+        }
+    }
+
+    /// Refuses all requests that wait.
+    pub fn refuse_waiting(&self, now_ns: u64) {
+        self.each_level(|level| level.refuse_waiting(now_ns));
+    }
+
+    /// Whether no request waits or executes.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.table.read().levels.values().all(|level| level.state().queues.is_idle())
+    }
+
+    /// The refusal of a request that is not even let in to be counted.
+    #[must_use]
+    pub fn refusal(&self, attributes: &Attributes, reason: Reason) -> Refusal {
+        self.table.read().classify(attributes).refusal(reason, self.settings.behaviour)
     }
 
     /// A request arrives, with the library's own estimate of its work. `waiter` is called only if the
@@ -206,6 +219,18 @@ impl<W: Waiter> Engine<W> {
         work: Option<Work>,
         waiter: impl FnOnce() -> W,
     ) -> Admission<W> {
+        self.arrive_weighted(now_ns, attributes, work, None, waiter)
+    }
+
+    /// As [`Engine::arrive_with`], with the flow's weight within the level, if its schema's does not do.
+    pub fn arrive_weighted(
+        &self,
+        now_ns: u64,
+        attributes: &Arc<Attributes>,
+        work: Option<Work>,
+        weight: Option<u32>,
+        waiter: impl FnOnce() -> W,
+    ) -> Admission<W> {
         let table = self.table.read();
         let route = table.classify(attributes);
         let level = &route.level;
@@ -215,8 +240,9 @@ impl<W: Waiter> Engine<W> {
         });
         let distinguisher = route.distinguisher.of(attributes);
         let hash = route.prefix.as_ref().map_or(0, |prefix| flow::finish(prefix.clone(), distinguisher));
-        let row = route.rows[usize::from(attributes.request.verb == "watch")];
-        let arrival = Arrival { hash, work, schema: row, detail: Arc::clone(attributes) };
+        let row = route.rows[usize::from(attributes.request.verb == Verb::Watch)];
+        let weight = weight.unwrap_or(route.weight).clamp(1, WEIGHT_MAX);
+        let arrival = Arrival { hash, work, weight, schema: row, detail: Arc::clone(attributes) };
         let (decision, in_need) = level.with(|state| {
             if let Some(watches) = interested {
                 state.queues.sample_watches(row, watches);
@@ -224,7 +250,12 @@ impl<W: Waiter> Engine<W> {
             if route.prefix.is_some() {
                 state.top.count(hash, &route.names.schema, route.distinguisher, attributes);
             }
-            let decision = state.queues.arrive(now_ns, arrival, |_| waiter());
+            // A level that has no seats and may borrow none admits nobody: not even one, alone.
+            let decision = if state.limits.max == 0 && !state.wishes.exempt {
+                state.queues.refuse(row, Reason::ConcurrencyLimit)
+            } else {
+                state.queues.arrive(now_ns, arrival, |_| waiter())
+            };
             if matches!(decision, Decision::Refused(_)) {
                 state.retry.dropped(now_ns / 1_000_000_000);
             }
@@ -235,10 +266,11 @@ impl<W: Waiter> Engine<W> {
         let (id, waits) = match decision {
             Decision::Executing(id) => (id, false),
             Decision::Waiting(id) => (id, true),
+            Decision::Refused(_) if level.is_shadow() => return Admission::Untracked(route.names.clone()),
             Decision::Refused(reason) => return Admission::Refused(route.refusal(reason, behaviour)),
         };
         if waits && in_need && behaviour.borrow_on_demand {
-            self.adjust(&table, now_ns, Some(level));
+            self.adjust(&table, now_ns, &Occasion::Need(level));
         }
         Admission::Accepted(Ticket { route: Arc::clone(route), id, waits, work })
     }

@@ -6,7 +6,7 @@ mod mutating;
 pub use list::{ListShape, seats_by_count, seats_by_size};
 
 use crate::objects::ObjectStats;
-use crate::request::RequestInfo;
+use crate::request::{RequestInfo, Verb};
 use crate::seats::Work;
 use crate::watches::WatchTracker;
 
@@ -73,10 +73,10 @@ pub fn work(
     max_seats: u32,
     gates: Gates,
 ) -> Work {
-    match request.verb.as_str() {
-        "list" => list::work(request, known, max_seats, gates),
-        "watch" if gates.watch_list => list::work(request, known, max_seats, gates),
-        "create" | "update" | "patch" | "delete" if gates.mutating => {
+    match request.verb {
+        Verb::List => list::work(request, known, max_seats, gates),
+        Verb::Watch if gates.watch_list => list::work(request, known, max_seats, gates),
+        Verb::Create | Verb::Update | Verb::Patch | Verb::Delete if gates.mutating => {
             mutating::work(request, interested, max_seats)
         }
         _ => Work::seats(SEATS_MIN),

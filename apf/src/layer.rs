@@ -1,40 +1,71 @@
-//! Flow control in front of any HTTP service, as a tower layer.
+//! Flow control in front of any HTTP service, as a tower layer: axum, tonic, hyper.
 //!
-//! A request waits for seats before the inner service is called, and holds them until its response
-//! body has ended or is dropped. A watch gives them back once it has sent its first events: the
-//! inner service finds a [`WatchStarted`] among the request's extensions and signals it. Requests that
-//! run as long as their client likes, such as `exec`, pass by. A refused request is answered with 429.
+//! ```
+//! use http::{Request, Response};
+//! use seaway_apf::layer::FlowControlLayer;
+//! use seaway_apf::{Attributes, Configuration, FlowControl, Settings};
+//! use tower::ServiceBuilder;
 //!
-//! Who asks, and what for, is said by the [`Classify`] given: usually a closure that looks at what the
-//! authentication before it left among the extensions.
+//! let control = FlowControl::new(Settings::default().seats(20));
+//! control.configure(&Configuration::by_user());
+//! let layer = FlowControlLayer::new(control, |request: &Request<String>| {
+//!     let user = request.headers().get("x-user").and_then(|user| user.to_str().ok());
+//!     Attributes::user(user.unwrap_or("nobody")).asks(request.into())
+//! });
+//! let service = ServiceBuilder::new().layer(layer).service_fn(|_: Request<String>| async {
+//!     Ok::<_, std::convert::Infallible>(Response::new("done".to_owned()))
+//! });
+//! # let _ = service;
+//! ```
+//!
+//! # Waiting
+//!
+//! The layer is always ready: a request is taken, waits for its seats, and only then asks whether the inner
+//! service is ready. So a limit inside, such as tower's `ConcurrencyLimit`, gives its permits to requests
+//! that have their turn, not to whoever came first.
+//!
+//! How long a request may wait is said by the [`Terms`] that [`Classify`] gives; else it is a quarter of the
+//! time until its deadline ([`Times`], or `grpc-timeout`); else the level's annotation
+//! [`MAX_WAIT`](crate::annotations::MAX_WAIT) or [`Settings::max_wait`](crate::Settings::max_wait).
+//!
+//! # Holding
+//!
+//! A request holds its seats until its response's body has ended or is dropped. [`Hold::UntilResponse`] gives
+//! them back when the response starts. Among the extensions of the request is a [`Held`], with which the
+//! handler can give the seats back earlier, or keep them for longer: `spawn_blocking` and the task of an
+//! upgraded connection (WebSocket) take the permit with [`Held::keep`] and drop it at their end. Otherwise an
+//! upgraded connection holds no seats, as its response has no body.
+//!
+//! A watch of the Kubernetes API gives its seats back once it has sent its first events: its handler finds a
+//! [`WatchStarted`] and signals it. Requests that run as long as their client likes, such as `exec`, pass by.
+//!
+//! # Refusing
+//!
+//! By default a refused request is answered with 429, and a gRPC call with the status RESOURCE_EXHAUSTED.
+//! [`FlowControlLayer::refuse_with`] takes [`JsonStatus`], [`ProblemJson`], [`Grpc`] or any closure.
 
 mod body;
+mod classify;
+mod held;
+mod refuse;
+mod timeout;
 
-pub use body::{HeldBody, WatchStarted};
+pub use body::ReplyBody;
+pub use classify::{Classified, Classify, Hold};
+pub use held::{Held, WatchStarted};
+pub use refuse::{Grpc, GrpcCode, JsonStatus, PlainText, ProblemJson, Refuse};
 
-use crate::control::FlowControl;
-use crate::engine::{Names, Refusal};
-use crate::headers;
-use crate::request::Attributes;
-use crate::wait;
-use body::Seats;
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
-use std::future::Future;
+use crate::control::{FlowControl, Terms};
+use crate::request::Verb;
+use held::Guard;
+use http::{Request, Response};
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::time::Instant;
+use std::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
-
-/// Tells who asks, and what for.
-pub trait Classify<B> {
-    /// The attributes of a request.
-    fn classify(&self, request: &Request<B>) -> Attributes;
-}
 
 /// When a request came in and when its client stops waiting for the reply; an extension that code
 /// before the layer may set.
@@ -48,134 +79,131 @@ pub struct Times {
 
 /// Puts flow control in front of a service.
 #[derive(Clone, Debug)]
-pub struct FlowControlLayer<C> {
+pub struct FlowControlLayer<C, R = PlainText> {
     control: FlowControl,
     classify: C,
+    refuse: R,
+    hold: Hold,
 }
 
 /// A service with flow control in front.
 #[derive(Clone, Debug)]
-pub struct FlowControlService<S, C> {
+pub struct FlowControlService<S, C, R = PlainText> {
     inner: S,
-    control: FlowControl,
-    classify: C,
+    layer: FlowControlLayer<C, R>,
 }
-
-/// Body of a reply: the service's, or a refusal's text.
-pub type ReplyBody<B> = Either<HeldBody<B>, Full<Bytes>>;
 
 type Reply<B, E> = Result<Response<ReplyBody<B>>, E>;
-
-impl<B, F: Fn(&Request<B>) -> Attributes> Classify<B> for F {
-    fn classify(&self, request: &Request<B>) -> Attributes {
-        self(request)
-    }
-}
 
 impl<C> FlowControlLayer<C> {
     /// A layer that shares `control` with whoever else has a clone of it.
     pub const fn new(control: FlowControl, classify: C) -> Self {
-        Self { control, classify }
+        Self { control, classify, refuse: PlainText, hold: Hold::UntilBodyEnds }
     }
 }
 
-impl<S, C: Clone> Layer<S> for FlowControlLayer<C> {
-    type Service = FlowControlService<S, C>;
+impl<C, R> FlowControlLayer<C, R> {
+    /// With other replies to refused requests.
+    pub fn refuse_with<T: Refuse>(self, refuse: T) -> FlowControlLayer<C, T> {
+        FlowControlLayer { control: self.control, classify: self.classify, refuse, hold: self.hold }
+    }
+
+    /// With another time to give seats back, where [`Classify`] does not say.
+    #[must_use]
+    pub fn hold(self, hold: Hold) -> Self {
+        Self { hold, ..self }
+    }
+}
+
+impl<S, C: Clone, R: Clone> Layer<S> for FlowControlLayer<C, R> {
+    type Service = FlowControlService<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        FlowControlService { inner, control: self.control.clone(), classify: self.classify.clone() }
+        FlowControlService { inner, layer: self.clone() }
     }
 }
 
-impl<S, C, B, R: 'static> Service<Request<B>> for FlowControlService<S, C>
+impl<S, C, R, B, T: 'static> Service<Request<B>> for FlowControlService<S, C, R>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S: Service<Request<B>, Response = Response<T>> + Clone + Send + 'static,
     S::Future: Send,
     C: Classify<B>,
+    R: Refuse + Clone + Send + 'static,
     B: Send + 'static,
 {
-    type Response = Response<ReplyBody<R>>;
+    type Response = Response<ReplyBody<T>>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Reply<R, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Reply<T, S::Error>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
+    /// Always ready: what is asked of the inner service here would be held while the request waits.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let fresh = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, fresh);
-        let attributes = Arc::new(self.classify.classify(&request));
-        Box::pin(serve(ready, request, self.control.clone(), attributes))
+        let mut classified = self.layer.classify.classify(&request);
+        classified.terms = with_times(classified.terms, &request);
+        classified.hold.get_or_insert(self.layer.hold);
+        let (control, refuse) = (self.layer.control.clone(), self.layer.refuse.clone());
+        Box::pin(serve(self.inner.clone(), request, control, classified, refuse))
     }
 }
 
-async fn serve<S, B, R>(
-    mut inner: S,
-    mut request: Request<B>,
+async fn serve<S, B, T, R>(
+    inner: S,
+    request: Request<B>,
     control: FlowControl,
-    attributes: Arc<Attributes>,
-) -> Reply<R, S::Error>
+    classified: Classified,
+    refuse: R,
+) -> Reply<T, S::Error>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<T>>,
+    R: Refuse,
 {
-    let is_watch = attributes.request.verb == "watch";
+    let Classified { attributes, terms, hold } = classified;
+    let attributes = Arc::new(attributes);
+    let is_watch = attributes.request.verb == Verb::Watch;
     if attributes.request.is_long_running() && !is_watch {
-        let response = inner.call(request).await?;
-        return Ok(response.map(|body| Either::Left(HeldBody::new(body, Seats::default(), None))));
+        return Ok(call(inner, request).await?.map(|body| ReplyBody::new(body, None)));
     }
-    let deadline = deadline(&control, request.extensions().get::<Times>().copied().unwrap_or_default());
-    let permit = match control.acquire_until(Arc::clone(&attributes), Some(deadline)).await {
+    let (parts, body) = request.into_parts();
+    let permit = match control.acquire_with(Arc::clone(&attributes), terms).await {
         Ok(permit) => permit,
-        Err(refusal) => return Ok(refused(&refusal)),
+        Err(refusal) => {
+            let mut response = refuse.refuse(&refusal, &parts).map(ReplyBody::text);
+            refuse::add_names(&mut response, &refusal.names);
+            return Ok(response);
+        }
     };
     let names = permit.names().clone();
     let watch = is_watch.then(|| control.engine().watches.register(&attributes.request)).flatten();
-    let seats = Seats::of(permit);
+    let seats = Guard::new(permit);
+    let mut request = Request::from_parts(parts, body);
+    request.extensions_mut().insert(seats.held());
     if is_watch {
-        request.extensions_mut().insert(WatchStarted::new(seats.clone()));
+        request.extensions_mut().insert(WatchStarted(seats.held()));
     }
-    let response = inner.call(request).await?;
-    let mut response = response.map(|body| Either::Left(HeldBody::new(body, seats, watch)));
-    add_names(&mut response, &names);
+    let response = call(inner, request).await?;
+    if hold == Some(Hold::UntilResponse) {
+        seats.held().release();
+    }
+    let mut response = response.map(|body| ReplyBody::new(body, Some((seats, watch))));
+    refuse::add_names(&mut response, &names);
     Ok(response)
 }
 
-fn deadline(control: &FlowControl, times: Times) -> Instant {
-    let now = Instant::now();
-    let now_ns = control.now_ns();
-    let at_ns = |at: Instant| {
-        let ahead = at.saturating_duration_since(now).as_nanos();
-        let behind = now.saturating_duration_since(at).as_nanos();
-        let ns = |span: u128| u64::try_from(span).unwrap_or(u64::MAX);
-        now_ns.saturating_add(ns(ahead)).saturating_sub(ns(behind))
-    };
-    let until_ns =
-        wait::deadline_ns(now_ns, times.received.map(at_ns), times.deadline.map(at_ns), wait::DEFAULT_NS);
-    now + std::time::Duration::from_nanos(until_ns.saturating_sub(now_ns))
+/// Waits until the service is ready, and calls it.
+async fn call<S: Service<Request<B>>, B>(mut inner: S, request: Request<B>) -> Result<S::Response, S::Error> {
+    poll_fn(|context| inner.poll_ready(context)).await?;
+    inner.call(request).await
 }
 
-/// The reply to a refused request.
-#[must_use]
-pub fn refused<B>(refusal: &Refusal) -> Response<ReplyBody<B>> {
-    let body = Full::new(Bytes::from_static(headers::REFUSED_BODY.as_bytes()));
-    let mut response = Response::new(Either::Right(body));
-    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    let fields = response.headers_mut();
-    fields.insert(RETRY_AFTER, HeaderValue::from(refusal.retry_after_s));
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    add_names(&mut response, &refusal.names);
-    response
-}
-
-fn add_names<B>(response: &mut Response<B>, names: &Names) {
-    for (name, value) in
-        [(headers::PRIORITY_LEVEL_UID, &names.level_uid), (headers::FLOW_SCHEMA_UID, &names.schema_uid)]
-    {
-        let name = HeaderName::from_bytes(name.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
-            response.headers_mut().insert(name, value);
-        }
-    }
+/// Fills in the times that the request itself tells.
+fn with_times<B>(terms: Terms, request: &Request<B>) -> Terms {
+    let times = request.extensions().get::<Times>().copied().unwrap_or_default();
+    let received = terms.received.or(times.received);
+    let start = || received.unwrap_or_else(|| tokio::time::Instant::now().into_std());
+    let deadline = terms.deadline.or(times.deadline);
+    let deadline = deadline.or_else(|| start().checked_add(timeout::of(request.headers())?));
+    Terms { received, deadline, ..terms }
 }

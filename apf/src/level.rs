@@ -3,19 +3,27 @@
 use crate::borrow::Party;
 use crate::demand::Demand;
 use crate::limits::{Limits, Wishes};
+use crate::lock::{Mutex, MutexGuard};
 use crate::metrics::Page;
 use crate::queueset::{Finish, QueueSet, RequestId, Totals};
 use crate::request::Attributes;
 use crate::retry::{self, RetryAfter};
 use crate::topk::{Flow, TopFlows};
-use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Told when its request starts to execute, outside all locks.
 pub trait Waiter {
     /// The request executes from now on.
     fn start(self);
+
+    /// The request was taken out of its queue, because the server is shutting down.
+    fn refuse(self)
+    where
+        Self: Sized,
+    {
+    }
 }
 
 /// One level of a running server.
@@ -24,6 +32,10 @@ pub struct Level<W> {
     name: Arc<str>,
     /// Kept beside the lock because the estimate comes before it is taken.
     max_seats: AtomicU32,
+    /// How long a request may wait, in nanoseconds; 0 for what the settings say.
+    max_wait_ns: AtomicU64,
+    /// Whether nobody waits or is refused.
+    shadow: AtomicBool,
     state: Mutex<State<W>>,
 }
 
@@ -79,7 +91,13 @@ impl<W: Waiter> Level<W> {
             top: TopFlows::default(),
             jitter: 0,
         };
-        Self { name: name.into(), max_seats: AtomicU32::new(0), state: Mutex::new(state) }
+        Self {
+            name: name.into(),
+            max_seats: AtomicU32::new(0),
+            max_wait_ns: AtomicU64::new(0),
+            shadow: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
     }
 
     /// Its name.
@@ -113,6 +131,41 @@ impl<W: Waiter> Level<W> {
             }
             cancelled
         })
+    }
+
+    /// Takes all waiting requests out of their queues and refuses them.
+    pub(crate) fn refuse_waiting(&self, now_ns: u64) {
+        for waiter in self.with(|state| state.queues.cancel_all(now_ns)) {
+            waiter.refuse();
+        }
+    }
+
+    /// Whether a request executes; one that lingers does not.
+    #[must_use]
+    pub fn is_executing(&self, id: RequestId) -> bool {
+        self.state.lock().queues.is_executing(id)
+    }
+
+    /// How long its requests may wait, if it says so itself.
+    #[must_use]
+    pub fn max_wait(&self) -> Option<Duration> {
+        Some(self.max_wait_ns.load(Ordering::Relaxed)).filter(|ns| *ns > 0).map(Duration::from_nanos)
+    }
+
+    /// Whether its requests neither wait nor are refused, and are only counted as if.
+    #[must_use]
+    pub fn is_shadow(&self) -> bool {
+        self.shadow.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_shadow(&self, shadow: bool) {
+        self.shadow.store(shadow, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_max_wait(&self, wait: Option<Duration>) {
+        // A wait of zero is one that has passed at once.
+        let ns = wait.map_or(0, |wait| u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.max_wait_ns.store(ns, Ordering::Relaxed);
     }
 
     /// Seconds after which a refused client should come back.

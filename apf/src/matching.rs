@@ -68,7 +68,7 @@ pub(crate) fn is_everything(rule: &PolicyRule) -> bool {
 }
 
 fn resource(rule: &ResourceRule, request: &RequestInfo) -> bool {
-    contains(&rule.verbs, &request.verb)
+    contains(&rule.verbs, request.verb.as_str())
         && contains_resource(&rule.resources, request)
         && contains(&rule.api_groups, &request.api_group)
         && if request.namespace.is_empty() {
@@ -79,7 +79,7 @@ fn resource(rule: &ResourceRule, request: &RequestInfo) -> bool {
 }
 
 fn non_resource(rule: &NonResourceRule, request: &RequestInfo) -> bool {
-    contains(&rule.verbs, &request.verb) && url(&rule.non_resource_urls, &request.path)
+    contains(&rule.verbs, request.verb.as_str()) && url(&rule.non_resource_urls, &request.path)
 }
 
 /// `*` is a wildcard only as the single entry: validation forbids any other use.

@@ -1,7 +1,7 @@
 //! How many objects each resource has, and how large they are.
 
 use crate::estimate::Known;
-use parking_lot::RwLock;
+use crate::lock::RwLock;
 use rustc_hash::FxHashMap;
 
 /// Age after which numbers are not trusted, in nanoseconds.

@@ -53,6 +53,8 @@ pub struct Arrival<D> {
     pub hash: u64,
     /// What it is expected to cost.
     pub work: Work,
+    /// Weight of its flow; at least 1.
+    pub weight: u32,
     /// Row of its schema in the statistics, from [`QueueSet::schema`].
     pub schema: u32,
     /// Kept for dumps until its seats are released.
@@ -72,6 +74,7 @@ pub enum Decision {
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Reason {
     /// Its queue is full.
     QueueFull,
@@ -79,6 +82,8 @@ pub enum Reason {
     ConcurrencyLimit,
     /// It waited too long, or its client went away.
     TimeOut,
+    /// The server is shutting down. Metrics count it as a time-out, if it waited.
+    ShuttingDown,
 }
 
 /// What becomes of the seats of a request that ends.
@@ -149,6 +154,8 @@ struct Queue {
     seats_waiting: u32,
     waiting_work: SeatSeconds,
     next_dispatch_r: SeatSeconds,
+    /// Of the flow that arrived last; 0 before the first.
+    weight: u32,
 }
 
 impl<D, W> QueueSet<D, W> {
@@ -241,8 +248,14 @@ impl<D, W> QueueSet<D, W> {
     }
 
     /// The requests that started since the last call, in order, with what waits for each.
-    pub fn take_ready(&mut self) -> SmallVec<[(RequestId, W); 4]> {
-        std::mem::take(&mut self.ready)
+    pub fn take_ready(&mut self) -> impl Iterator<Item = (RequestId, W)> + use<D, W> {
+        std::mem::take(&mut self.ready).into_iter()
+    }
+
+    /// Whether a request executes.
+    #[must_use]
+    pub fn is_executing(&self, id: RequestId) -> bool {
+        self.entries.get(id).is_some_and(|entry| entry.stage == entries::Stage::Executing)
     }
 
     /// Whether a request of this width can execute now.
@@ -270,7 +283,7 @@ pub const fn fits(config: Config, totals: Totals, width: u32) -> bool {
 }
 
 impl Reason {
-    /// All reasons.
+    /// The reasons that metrics tell apart.
     pub const ALL: [Self; 3] = [Self::QueueFull, Self::ConcurrencyLimit, Self::TimeOut];
 
     /// The word used in metrics.
@@ -280,6 +293,7 @@ impl Reason {
             Self::QueueFull => "queue-full",
             Self::ConcurrencyLimit => "concurrency-limit",
             Self::TimeOut => "time-out",
+            Self::ShuttingDown => "shutting-down",
         }
     }
 }
@@ -287,6 +301,11 @@ impl Reason {
 impl Queue {
     const fn is_active(&self) -> bool {
         self.fifo.len > 0 || self.executing > 0
+    }
+
+    /// What it adds to the sum over active queues.
+    const fn active_weight(&self) -> u32 {
+        if self.is_active() { if self.weight == 0 { 1 } else { self.weight } } else { 0 }
     }
 
     const fn want(&self) -> u32 {

@@ -1,4 +1,4 @@
-//! Reading configuration: YAML or JSON, one or many documents, lists, v1 and the three betas.
+//! Reading configuration: YAML (feature `yaml`) or JSON, one or many documents, lists, v1 and the three betas.
 //!
 //! Older versions are converted on input: v1beta1 and v1beta2 say `assuredConcurrencyShares`, and in
 //! all betas a share of 0 means "absent" unless the annotation [`PRESERVE_ZERO`] is present.
@@ -72,6 +72,13 @@ impl Configuration {
         crate::builtin::all()
     }
 
+    /// One level for everybody, with 64 queues: users share the seats of the server fairly, whatever
+    /// they ask for. `system:masters` and the mandatory objects stay as they are.
+    #[must_use]
+    pub fn by_user() -> Self {
+        Self::from_own_text(include_str!("read/by_user.json")).expect("the embedded objects parse")
+    }
+
     /// Reads every `.yaml`, `.yml` and `.json` file of a folder (or one file), by file name.
     ///
     /// # Errors
@@ -134,8 +141,8 @@ impl Configuration {
     }
 
     fn add_text(&mut self, origin: &str, text: &str) -> Result<(), Error> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text)
-            .map_err(|e| Error::Syntax { origin: origin.to_owned(), message: e.to_string() })?;
+        let documents =
+            documents(text).map_err(|message| Error::Syntax { origin: origin.to_owned(), message })?;
         for (index, document) in documents.into_iter().enumerate().filter(|(_, d)| !d.is_null()) {
             self.add(document).map_err(|message| Error::Document {
                 origin: origin.to_owned(),
@@ -174,7 +181,7 @@ impl Configuration {
             "FlowSchema" => self.flow_schemas.push(parse(document)?),
             "PriorityLevelConfiguration" => {
                 if version != "v1" {
-                    convert_beta(&mut document);
+                    convert_beta(&mut document, version)?;
                 }
                 self.priority_levels.push(parse(document)?);
             }
@@ -196,6 +203,15 @@ impl Configuration {
     }
 }
 
+/// The documents of a text. JSON is YAML, but its own reader is the one that is always there.
+fn documents(text: &str) -> Result<Vec<Value>, String> {
+    let json = serde_json::Deserializer::from_str(text).into_iter().collect::<Result<Vec<Value>, _>>();
+    #[cfg(feature = "yaml")]
+    return json.or_else(|_| serde_saphyr::from_multiple(text).map_err(|e| e.to_string()));
+    #[cfg(not(feature = "yaml"))]
+    return json.map_err(|e| format!("{e} (YAML needs the feature `yaml`)"));
+}
+
 struct Invalid<'a>(&'a [ObjectErrors]);
 
 impl fmt::Display for Invalid<'_> {
@@ -215,16 +231,22 @@ fn parse<T: for<'de> Deserialize<'de>>(document: Value) -> Result<T, String> {
     serde_json::from_value(document).map_err(|e| format!("object {name:?}: {e}"))
 }
 
-fn convert_beta(document: &mut Value) {
+fn convert_beta(document: &mut Value, version: &str) -> Result<(), String> {
     let keep_zero = document
         .pointer_mut("/metadata/annotations")
         .and_then(Value::as_object_mut)
         .is_some_and(|annotations| annotations.remove(PRESERVE_ZERO).is_some());
     let Some(limited) = document.pointer_mut("/spec/limited").and_then(Value::as_object_mut) else {
-        return;
+        return Ok(());
     };
-    if let Some(shares) = limited.remove("assuredConcurrencyShares") {
-        limited.insert("nominalConcurrencyShares".into(), shares);
+    // In v1beta3 the field has the name it has in v1; an older name there is unknown, and the other way round.
+    if version != "v1beta3" {
+        if limited.contains_key("nominalConcurrencyShares") {
+            return Err(format!("unknown field `nominalConcurrencyShares` in {version}"));
+        }
+        if let Some(shares) = limited.remove("assuredConcurrencyShares") {
+            limited.insert("nominalConcurrencyShares".into(), shares);
+        }
     }
     let shares = limited.get("nominalConcurrencyShares").and_then(Value::as_i64).unwrap_or(0);
     if shares == 0 {
@@ -233,4 +255,5 @@ fn convert_beta(document: &mut Value) {
             limited.insert("nominalConcurrencyShares".into(), 0.into());
         }
     }
+    Ok(())
 }

@@ -67,6 +67,12 @@ pub struct Work {
     pub linger_ns: u64,
 }
 
+impl From<u32> for Work {
+    fn from(seats: u32) -> Self {
+        Self::seats(seats)
+    }
+}
+
 impl Work {
     /// Work of a number of seats without lingering.
     #[must_use]

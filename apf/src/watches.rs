@@ -1,7 +1,7 @@
 //! Which watches run, and how many of them a change notifies.
 
-use crate::request::{ListOptions, RequestInfo, requires_exact};
-use parking_lot::RwLock;
+use crate::lock::RwLock;
+use crate::request::{ListOptions, RequestInfo, Verb, requires_exact};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl WatchTracker {
     /// seldom notify: pods of one node, whatever their API group.
     #[must_use]
     pub fn register(&self, request: &RequestInfo) -> Option<WatchGuard> {
-        if request.verb != "watch" || request.resource == "pods" && selects_one_node(&request.query) {
+        if request.verb != Verb::Watch || request.resource == "pods" && selects_one_node(&request.query) {
             return None;
         }
         let key = Key::of(request, &request.namespace, &request.name);
@@ -42,7 +42,7 @@ impl WatchTracker {
     /// How many watches a request notifies; 0 if it changes nothing.
     #[must_use]
     pub fn interested(&self, request: &RequestInfo) -> u64 {
-        if matches!(request.verb.as_str(), "get" | "list" | "watch" | "proxy") {
+        if matches!(request.verb, Verb::Get | Verb::List | Verb::Watch | Verb::Proxy) {
             return 0;
         }
         let counts = self.counts.read();

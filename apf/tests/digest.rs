@@ -129,7 +129,7 @@ fn schema_without_its_level_is_left_out_and_reported() {
 
 #[test]
 fn quiescing_level_keeps_its_shares_until_it_is_idle() {
-    let engine = Engine::<NoOne>::new(Settings { behaviour: Behaviour::PARITY, ..Settings::default() }, 0);
+    let engine = Engine::<NoOne>::new(Settings::default().behaviour(Behaviour::PARITY), 0);
     let given = read(&format!("{}---\n{}", schema("s", "own"), level("v1", "", "")));
     engine.digest(0, &given);
     let nominal = |name: &str| {
@@ -152,7 +152,7 @@ fn quiescing_level_keeps_its_shares_until_it_is_idle() {
 
 #[test]
 fn a_million_users_keep_memory_bounded() {
-    let engine = Engine::<NoOne>::new(Settings { server_seats: 1, ..Settings::default() }, 0);
+    let engine = Engine::<NoOne>::new(Settings::default().seats(1), 0);
     engine.digest(0, &read(&format!("{}---\n{}", schema("s", "own"), level("v1", "", ""))));
     let mut accepted = 0;
     for user in 0..1_000_000u32 {
@@ -170,8 +170,7 @@ fn a_million_users_keep_memory_bounded() {
 
 #[test]
 fn numbers_at_their_limits_saturate() {
-    let engine =
-        Engine::<NoOne>::new(Settings { server_seats: u32::MAX, ..Settings::default() }, u64::MAX - 2);
+    let engine = Engine::<NoOne>::new(Settings::default().seats(u32::MAX), u64::MAX - 2);
     engine.digest(
         u64::MAX - 1,
         &read(&level("v1", "nominalConcurrencyShares: 2147483647, borrowingLimitPercent: 2147483647, ", "")),
@@ -180,4 +179,42 @@ fn numbers_at_their_limits_saturate() {
     let work = Work { initial_seats: u32::MAX, final_seats: u32::MAX, linger_ns: u64::MAX };
     let admission = engine.arrive_with(u64::MAX, &attributes("ann"), Some(work), || NoOne);
     assert!(matches!(admission, Admission::Accepted(_) | Admission::Refused(_)));
+}
+
+#[test]
+fn a_level_without_shares_that_may_not_borrow_admits_nobody() {
+    for response in
+        ["{type: Reject}", "{type: Queue, queuing: {queues: 4, handSize: 1, queueLengthLimit: 5}}"]
+    {
+        let jail = format!(
+            "apiVersion: flowcontrol.apiserver.k8s.io/v1\nkind: PriorityLevelConfiguration\nmetadata: {{name: own}}\n\
+             spec: {{type: Limited, limited: {{nominalConcurrencyShares: 0, borrowingLimitPercent: 0, \
+             limitResponse: {response}}}}}\n"
+        );
+        let engine = Engine::<NoOne>::new(Settings::default(), 0);
+        engine.digest(0, &read(&format!("{jail}---\n{}", schema("s", "own"))));
+        let admission = engine.arrive(0, &attributes("ann"), || NoOne);
+        assert!(matches!(admission, Admission::Refused(_)), "{response}");
+    }
+}
+
+#[test]
+fn betas_know_the_fields_of_their_own_version_only() {
+    let level = |version: &str, field: &str| {
+        let text = format!(
+            "apiVersion: flowcontrol.apiserver.k8s.io/{version}\nkind: PriorityLevelConfiguration\nmetadata: {{name: own}}\n\
+             spec: {{type: Limited, limited: {{{field}: 7, limitResponse: {{type: Reject}}}}}}\n"
+        );
+        Configuration::from_text("test", &text)
+    };
+    for (version, field, other) in [
+        ("v1beta1", "assuredConcurrencyShares", "nominalConcurrencyShares"),
+        ("v1beta2", "assuredConcurrencyShares", "nominalConcurrencyShares"),
+        ("v1beta3", "nominalConcurrencyShares", "assuredConcurrencyShares"),
+        ("v1", "nominalConcurrencyShares", "assuredConcurrencyShares"),
+    ] {
+        assert!(level(version, field).is_ok(), "{version} {field}");
+        let error = level(version, other).unwrap_err().to_string();
+        assert!(error.contains(&format!("unknown field `{other}`")), "{version}: {error}");
+    }
 }

@@ -68,7 +68,7 @@ impl Model {
                 self.arrived += 1;
                 let work =
                     Work { initial_seats: initial, final_seats: last, linger_ns: linger_ms * 1_000_000 };
-                let arrival = Arrival { hash, work, schema: self.schema, detail: id };
+                let arrival = Arrival { hash, work, weight: 1, schema: self.schema, detail: id };
                 match self.set.arrive(self.now_ns, arrival, |_| id) {
                     Decision::Executing(request) => {
                         self.requests.insert(id, (request, Stage::Executing));

@@ -1,10 +1,10 @@
 //! The tokio face: cancellation at every await, time-outs, lingering seats, threads.
 
-use seaway_apf::control::FlowControl;
-use seaway_apf::engine::Settings;
-use seaway_apf::queueset::{Reason, Totals};
-use seaway_apf::read::Configuration;
-use seaway_apf::request::{Attributes, RequestInfo};
+use seaway_apf::control::Terms;
+use seaway_apf::engine::Reason;
+use seaway_apf::level::LevelView;
+use seaway_apf::queueset::Totals;
+use seaway_apf::{Attributes, Configuration, FlowControl, Refusal, RequestInfo, Settings};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,7 +35,7 @@ spec:
 "#;
 
 fn control(seats: u32) -> FlowControl {
-    let control = FlowControl::new(Settings { server_seats: seats, ..Settings::default() });
+    let control = FlowControl::new(Settings::default().seats(seats));
     control.configure(&Configuration::from_text("test", CONFIGURATION).unwrap());
     control
 }
@@ -48,8 +48,12 @@ fn who(user: &str, method: &str) -> Attributes {
     }
 }
 
+fn level(control: &FlowControl) -> LevelView {
+    control.engine().levels().into_iter().find(|level| &*level.name == "shared").unwrap()
+}
+
 fn totals(control: &FlowControl) -> Totals {
-    control.engine().levels().iter().find(|level| &*level.name == "shared").unwrap().totals
+    level(control).totals
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,8 +109,6 @@ async fn waiting_requests_start_when_seats_are_released() {
 #[tokio::test(start_paused = true)]
 async fn lingering_seats_are_released_in_the_background() {
     let control = control(100);
-    let background = control.clone();
-    let background = tokio::spawn(async move { background.run().await });
     let watch = RequestInfo::parse("GET", "/api/v1/nodes?watch=true");
     let _watches: Vec<_> = (0..100).map(|_| control.engine().watches.register(&watch)).collect();
     let permit = control.acquire(who("a", "PUT")).await.unwrap();
@@ -118,7 +120,6 @@ async fn lingering_seats_are_released_in_the_background() {
     assert!(after.seats_in_use > 1);
     tokio::time::sleep(linger + Duration::from_millis(2)).await;
     assert_eq!(totals(&control).seats_in_use, 0);
-    background.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,4 +189,161 @@ async fn futures_once<F: Future>(future: F) -> Option<F::Output> {
         Poll::Pending => Poll::Ready(None),
     })
     .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn f21_a_refusal_is_an_error() {
+    async fn fails(control: &FlowControl) -> Result<(), Box<dyn std::error::Error>> {
+        let _permit = control.acquire(who("b", "GET")).await?;
+        Ok(())
+    }
+    let control = control(1);
+    let _held = control.acquire(who("a", "GET")).await.unwrap();
+    let error = fails(&control).await.unwrap_err();
+    assert_eq!(error.downcast_ref::<Refusal>().unwrap().reason, Reason::TimeOut);
+    let message = error.to_string();
+    assert!(message.starts_with("request refused in priority level \"shared\""), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_background_work_starts_by_itself_and_ends_with_the_last_handle() {
+    // Made outside the task that uses it, and used in two runtimes one after the other.
+    let control = control(100);
+    let watch = RequestInfo::parse("GET", "/api/v1/nodes?watch=true");
+    let _watches: Vec<_> = (0..100).map(|_| control.engine().watches.register(&watch)).collect();
+    let other = control.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { drop(other.acquire(who("a", "GET")).await.unwrap()) });
+    })
+    .join()
+    .unwrap();
+    drop(control.acquire(who("a", "PUT")).await.unwrap());
+    assert!(totals(&control).seats_in_use > 0);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(totals(&control).seats_in_use, 0, "what lingers is released in the second runtime, too");
+    let metrics = tokio::runtime::Handle::current().metrics();
+    assert_eq!(metrics.num_alive_tasks(), 1);
+    drop(control);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(metrics.num_alive_tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shut_down_refuses_waiters_and_drains() {
+    let control = control(1);
+    let held = control.acquire(who("a", "GET")).await.unwrap();
+    let waits: Vec<_> = (0..5)
+        .map(|user| {
+            let control = control.clone();
+            tokio::spawn(async move { control.acquire(who(&format!("b{user}"), "GET")).await.map(drop) })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(totals(&control).waiting, 5);
+    control.shut_down();
+    for wait in waits {
+        assert_eq!(wait.await.unwrap().unwrap_err().reason, Reason::ShuttingDown);
+    }
+    assert_eq!(control.acquire(who("c", "GET")).await.unwrap_err().reason, Reason::ShuttingDown);
+    let drained = tokio::spawn({
+        let control = control.clone();
+        async move { control.drained().await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!drained.is_finished(), "one request executes");
+    drop(held);
+    drained.await.unwrap();
+    assert_eq!((totals(&control).waiting, totals(&control).seats_in_use), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn seats_follow_what_the_caller_sets() {
+    let control = control(4);
+    let before = level(&control).seats;
+    let held: Vec<_> =
+        futures_all((0..before).map(|user| control.acquire(who(&format!("{user}"), "GET")))).await;
+    let waits = tokio::spawn({
+        let control = control.clone();
+        async move { control.acquire(who("late", "GET")).await.map(drop) }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!waits.is_finished());
+    control.set_seats(before * 2);
+    assert!(waits.await.unwrap().is_ok(), "new seats start who waits");
+    control.set_seats(1);
+    assert_eq!(totals(&control).executing, before, "who executes goes on");
+    assert_eq!(level(&control).seats, 1);
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_are_those_of_the_caller_the_level_and_the_settings_in_this_order() {
+    let text = CONFIGURATION.replace(
+        "{name: shared}\nspec:\n  type",
+        "{name: shared, annotations: {seaway.io/max-wait: 2s}}\nspec:\n  type",
+    );
+    for (configuration, terms, seconds) in [
+        (CONFIGURATION, Terms::default(), 7),
+        (&text, Terms::default(), 2),
+        (&text, Terms::default().max_wait(Duration::from_secs(3)), 3),
+    ] {
+        let control = FlowControl::new(Settings::default().seats(1).max_wait(Duration::from_secs(7)));
+        control.configure(&Configuration::from_text("test", configuration).unwrap());
+        let _held = control.acquire(who("a", "GET")).await.unwrap();
+        let start = tokio::time::Instant::now();
+        assert_eq!(control.acquire_with(who("b", "GET"), terms).await.unwrap_err().reason, Reason::TimeOut);
+        assert_eq!(start.elapsed().as_secs(), seconds);
+        let start = tokio::time::Instant::now();
+        let deadline = Terms::default().deadline(start.into_std() + Duration::from_secs(4));
+        assert_eq!(
+            control.acquire_with(who("b", "GET"), deadline).await.unwrap_err().reason,
+            Reason::TimeOut
+        );
+        assert_eq!(start.elapsed().as_secs(), 1, "a quarter of the time until the deadline");
+    }
+    let broken = Configuration::from_text("test", &text.replace("2s", "2 hours")).unwrap_err().to_string();
+    assert!(broken.contains("metadata.annotations[seaway.io/max-wait]: Invalid: \"2 hours\""), "{broken}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cost_of_the_callers_takes_that_many_seats() {
+    let control = control(10);
+    let permit = control.acquire_with(who("a", "GET"), 3).await.unwrap();
+    assert_eq!(totals(&control).seats_in_use, 3);
+    drop(permit);
+    assert_eq!(totals(&control).seats_in_use, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_level_in_shadow_mode_counts_who_would_wait_or_be_refused_and_refuses_nobody() {
+    let text = CONFIGURATION
+        .replace(
+            "{name: shared}\nspec:\n  type",
+            "{name: shared, annotations: {seaway.io/shadow: 'true'}}\nspec:\n  type",
+        )
+        .replace("queueLengthLimit: 5000", "queueLengthLimit: 2");
+    let control = FlowControl::new(Settings::default().seats(1));
+    control.configure(&Configuration::from_text("test", &text).unwrap());
+    let mut permits = Vec::new();
+    for _ in 0..10 {
+        permits.push(control.acquire(who("a", "GET")).await.unwrap());
+    }
+    // One seat, two queues of two each: one executes, four would wait, five would be refused.
+    let before = totals(&control);
+    assert_eq!((before.executing, before.waiting, before.rejected), (1, 4, 5));
+    assert!(permits.iter().all(|permit| &*permit.names().level == "shared"));
+    drop(permits);
+    let after = totals(&control);
+    assert_eq!((after.executing, after.waiting, after.seats_in_use), (0, 0, 0));
+}
+
+async fn futures_all(
+    all: impl Iterator<Item = impl Future<Output = Result<seaway_apf::Permit, Refusal>>>,
+) -> Vec<seaway_apf::Permit> {
+    let mut permits = Vec::new();
+    for one in all {
+        permits.push(one.await.unwrap());
+    }
+    permits
 }

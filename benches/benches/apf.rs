@@ -104,7 +104,7 @@ fn core(c: &mut Criterion) {
                 let mut arrive = |set: &mut QueueSet<(), ()>, now| {
                     hash = hash.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
                     let arrival =
-                        Arrival { hash: hash ^ (hash >> 32), work: Work::seats(1), schema, detail: () };
+                        Arrival { hash: hash ^ (hash >> 32), work: Work::seats(1), weight: 1, schema, detail: () };
                     match set.arrive(now, arrival, |_| ()) {
                         seaway_apf::queueset::Decision::Executing(id) => Some(id),
                         _ => None,
@@ -117,7 +117,7 @@ fn core(c: &mut Criterion) {
                     executing.extend(arrive(&mut set, now));
                     let ends = executing.pop_front().unwrap();
                     black_box(set.finish(now, ends));
-                    executing.extend(set.take_ready().into_iter().map(|(id, ())| id));
+                    executing.extend(set.take_ready().map(|(id, ())| id));
                 });
             });
         }
@@ -265,7 +265,7 @@ fn configuration(c: &mut Criterion) {
 }
 
 fn control(seats: u32) -> FlowControl {
-    let control = FlowControl::new(Settings { server_seats: seats, ..Settings::default() });
+    let control = FlowControl::new(Settings::default().seats(seats));
     control.configure(&Configuration::from_text("bench", CONFIGURATION).unwrap());
     control
 }

@@ -7,12 +7,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use http::Request;
-use seaway_apf::control::FlowControl;
 use seaway_apf::dump::Dump;
-use seaway_apf::engine::Settings;
 use seaway_apf::layer::FlowControlLayer;
-use seaway_apf::read::Configuration;
-use seaway_apf::request::{Attributes, RequestInfo};
+use seaway_apf::{Attributes, Configuration, FlowControl, Settings};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -43,15 +40,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
     println!("listening on http://{}", listener.local_addr()?);
     let control = control(2)?;
-    let background = control.clone();
-    tokio::spawn(async move { background.run().await });
     axum::serve(listener, app(control)).await?;
     Ok(())
 }
 
 /// Flow control with this many seats.
 pub fn control(seats: u32) -> Result<FlowControl, seaway_apf::read::Error> {
-    let control = FlowControl::new(Settings { server_seats: seats, ..Settings::default() });
+    let control = FlowControl::new(Settings::default().seats(seats));
     control.configure(&Configuration::from_text("example", CONFIGURATION)?);
     Ok(control)
 }
@@ -62,9 +57,7 @@ pub fn app(control: FlowControl) -> Router {
         tokio::time::sleep(Duration::from_millis(50)).await;
         "done\n"
     });
-    let metrics = get(|State(control): State<FlowControl>| async move {
-        control.engine().metrics(control.now_ns()).text()
-    });
+    let metrics = get(|State(control): State<FlowControl>| async move { control.metrics() });
     let levels =
         get(|State(control): State<FlowControl>| async move { control.engine().dump(Dump::PriorityLevels) });
     Router::new()
@@ -78,9 +71,5 @@ pub fn app(control: FlowControl) -> Router {
 /// A real server would look at what its authentication found out.
 fn who<B>(request: &Request<B>) -> Attributes {
     let user = request.headers().get("x-remote-user").and_then(|user| user.to_str().ok());
-    Attributes {
-        user: user.unwrap_or("system:anonymous").to_owned(),
-        groups: vec!["system:authenticated".to_owned()],
-        request: RequestInfo::parse(request.method().as_str(), &request.uri().to_string()),
-    }
+    user.map_or_else(Attributes::anonymous, Attributes::user).asks(request.into())
 }

@@ -8,9 +8,8 @@ mod simulate;
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use seaway_apf::behaviour::Behaviour;
-use seaway_apf::engine::Settings;
 use seaway_apf::limits;
-use seaway_apf::read::Configuration;
+use seaway_apf::{Configuration, Settings};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `seaway apf`.
@@ -79,7 +78,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 impl Common {
     fn settings(&self) -> Settings {
         let behaviour = if self.parity { Behaviour::PARITY } else { Behaviour::IMPROVED };
-        Settings { server_seats: self.server_seats, behaviour, ..Settings::default() }
+        Settings::default().seats(self.server_seats).behaviour(behaviour)
     }
 
     fn configuration(&self) -> anyhow::Result<Configuration> {
@@ -89,6 +88,11 @@ impl Common {
     fn read(&self, path: &Path) -> anyhow::Result<Configuration> {
         let read = Configuration::from_path(path)
             .with_context(|| format!("{} holds no valid configuration", path.display()))?;
+        anyhow::ensure!(
+            !read.flow_schemas.is_empty() || !read.priority_levels.is_empty(),
+            "{} holds no FlowSchema and no PriorityLevelConfiguration",
+            path.display()
+        );
         Ok(if self.with_builtin { read.with_builtin() } else { read })
     }
 }

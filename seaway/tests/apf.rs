@@ -1,13 +1,15 @@
 //! `seaway apf` as users run it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+#[path = "apf/certificates.rs"]
+mod certificates;
+#[path = "apf/proxy.rs"]
+mod proxy;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+use certificates::{certificates, get_tls};
+use proxy::{DEADLINE, get, serve, until, upstream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
 
 fn example(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/apf/flood").join(path)
@@ -90,82 +92,6 @@ fn errors_say_what_is_wrong() {
     assert_eq!(seaway(&["explain"]).status.code(), Some(2));
 }
 
-/// Stops the proxy when the test ends, however it ends.
-struct Proxy(Child);
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-/// The proxy, its two addresses, and what it logs.
-fn serve(args: &[&str], upstream: SocketAddr) -> (Proxy, SocketAddr, SocketAddr, Receiver<String>) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_seaway"))
-        .args(["apf", "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--server-seats=2"])
-        .args(["--upstream", &format!("http://{upstream}")])
-        .args(args)
-        .env("NO_COLOR", "1")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let proxy = Proxy(child);
-    let line = lines.find(|line| line.contains("listening on")).unwrap();
-    let (log, logged) = channel();
-    // Goes on reading when nobody listens any more, so that the proxy does not block on a full pipe.
-    std::thread::spawn(move || lines.for_each(|line| drop(log.send(line))));
-    let mut addresses = line.split("http://").skip(1).map(|rest| {
-        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).unwrap_or(rest.len());
-        rest[..end].parse().unwrap()
-    });
-    let (listen, admin) = (addresses.next().unwrap(), addresses.next().unwrap());
-    (proxy, listen, admin, logged)
-}
-
-/// A server that answers each request after `delay`, one thread per connection.
-fn upstream(delay: Duration) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let stream = stream.unwrap();
-            std::thread::spawn(move || {
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let mut stream = stream;
-                let mut line = String::new();
-                while reader.read_line(&mut line).is_ok_and(|read| read > 0) {
-                    if line == "\r\n" {
-                        std::thread::sleep(delay);
-                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n").unwrap();
-                    }
-                    line.clear();
-                }
-            });
-        }
-    });
-    address
-}
-
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-Remote-User: ann\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).unwrap();
-    reply
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < DEADLINE, "{what} does not come about");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn serve_limits_shows_and_reloads() {
     let folder = tempfile::tempdir().unwrap();
@@ -204,7 +130,7 @@ fn serve_limits_shows_and_reloads() {
     // The broken file keeps all of the folder out.
     loop {
         let line = logged.recv_timeout(DEADLINE).unwrap();
-        if line.contains("the configuration stays as it was") {
+        if line.contains("keeping the previous one") {
             break;
         }
     }
@@ -245,46 +171,4 @@ fn serve_knows_clients_by_their_certificates() {
     let metrics = get(admin, "/metrics");
     let row = "dispatched_requests_total{flow_schema=\"system-node-high\",priority_level=\"node-high\"} 1";
     assert!(metrics.contains(row), "{metrics}");
-}
-
-/// An authority, and certificates with keys of a server and a node, all PEM.
-fn certificates() -> (String, (String, String), (String, String)) {
-    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-    let own = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&own).unwrap().pem();
-    let issuer = Issuer::new(params, own);
-    let issue = |params: CertificateParams| {
-        let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
-    };
-    let server = issue(CertificateParams::new(["localhost".to_owned()]).unwrap());
-    let mut node = CertificateParams::default();
-    node.distinguished_name.push(DnType::CommonName, "system:node:n1");
-    node.distinguished_name.push(DnType::OrganizationName, "system:nodes");
-    (authority, server, issue(node))
-}
-
-fn get_tls(address: SocketAddr, authority: &str, own: &(String, String)) -> String {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
-    let certificate = CertificateDer::from_pem_slice(own.0.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(own.1.as_bytes()).unwrap();
-    let config = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![certificate], key)
-        .unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
-    let mut stream = rustls::StreamOwned::new(connection, TcpStream::connect(address).unwrap());
-    let request =
-        "GET /api/v1/nodes/n1 HTTP/1.1\r\nHost: localhost\r\nX-Remote-User: eve\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut reply = Vec::new();
-    // Some servers close without saying goodbye; what came before counts.
-    stream.read_to_end(&mut reply).ok();
-    String::from_utf8(reply).unwrap()
 }

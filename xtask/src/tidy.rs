@@ -11,7 +11,7 @@ use crate::workspace;
 
 /// Workspace crates that a crate may depend on outside of its tests. One that is not listed may
 /// depend on none.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("seaway-ebpf", &["seaway-common"]),
     ("seaway-dataplane", &["seaway-common", "seaway-cluster"]),
     ("seaway-dns", &["seaway-cluster"]),
@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ),
     ("seaway-lab", &[]),
     ("seaway-apf", &[]),
+    ("seaway-apf-grpc-example", &["seaway-apf"]),
     ("seaway-harness", &["seaway-cluster", "seaway-common", "seaway-dataplane", "seaway-ebpf", "seaway-lab"]),
     ("seaway-tests", ANY),
     ("seaway-benches", ANY),

@@ -4,25 +4,51 @@ use super::Shared;
 use crate::borrow;
 use crate::engine::Route;
 use crate::handoff::Starter;
+use crate::lock::Mutex;
 use crate::queueset::RequestId;
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, timeout_at};
 
-/// Requests whose seats are still taken after their reply, by release time.
+/// Requests whose seats are still taken after their reply, by release time, and the task that
+/// releases them.
 #[derive(Debug, Default)]
-pub(super) struct Lingering {
+pub(super) struct Background {
     due: Mutex<Due>,
-    earlier: Notify,
+    woken: Notify,
+    runs: AtomicBool,
 }
 
 type Due = BTreeMap<(u64, u64), (Arc<Route<Starter>>, RequestId)>;
 
-impl Lingering {
-    pub(super) fn push(&self, until_ns: u64, route: Arc<Route<Starter>>, id: RequestId) {
+/// Says that the task has ended, also when its runtime ends.
+struct Runs(Arc<Background>);
+
+impl Background {
+    /// Starts the task, unless it runs. It ends with the last handle on the flow control, or with the
+    /// runtime: the next request then starts it on the runtime it finds itself in.
+    #[inline]
+    pub(super) fn start(self: &Arc<Self>, shared: &Arc<Shared>) {
+        if self.runs.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        if !self.runs.swap(true, Ordering::Relaxed) {
+            let runs = Runs(Arc::clone(self));
+            drop(runtime.spawn(run(runs, Arc::downgrade(shared))));
+        }
+    }
+
+    /// Lets the task look again at what it has to do.
+    pub(super) fn wake(&self) {
+        self.woken.notify_one();
+    }
+
+    pub(super) fn release_at(&self, until_ns: u64, route: Arc<Route<Starter>>, id: RequestId) {
         let mut due = self.due.lock();
         let is_first = due.first_key_value().is_none_or(|((first, _), _)| until_ns < *first);
         let order =
@@ -30,7 +56,7 @@ impl Lingering {
         due.insert((until_ns, order), (route, id));
         drop(due);
         if is_first {
-            self.earlier.notify_one();
+            self.wake();
         }
     }
 
@@ -49,24 +75,27 @@ impl Lingering {
     }
 }
 
-/// Runs until dropped.
-pub(super) async fn run(shared: &Shared) {
-    let mut tick = interval(Duration::from_nanos(borrow::PERIOD_NS));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick.tick().await;
-    loop {
-        let now_ns = shared.at_ns(Instant::now());
-        let next = shared.lingering.next_ns().map(|at| Duration::from_nanos(at.saturating_sub(now_ns)));
-        let release = async {
-            match next {
-                Some(left) => tokio::time::sleep(left).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = tick.tick() => shared.engine.tick(shared.at_ns(Instant::now())),
-            () = release => shared.lingering.release(shared.at_ns(Instant::now())),
-            () = shared.lingering.earlier.notified() => {}
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.0.runs.store(false, Ordering::Relaxed);
+    }
+}
+
+async fn run(runs: Runs, shared: Weak<Shared>) {
+    let period = Duration::from_nanos(borrow::PERIOD_NS);
+    let mut tick = Instant::now() + period;
+    // Held only while something is done: the last handle on the flow control ends the task.
+    while let Some(held) = shared.upgrade() {
+        let now = Instant::now();
+        if now >= tick {
+            held.engine.tick(held.at_ns(now));
+            tick = now + period;
         }
+        runs.0.release(held.at_ns(now));
+        let next = runs.0.next_ns().map(|at| now + Duration::from_nanos(at.saturating_sub(held.at_ns(now))));
+        drop(held);
+        let until = next.map_or(tick, |next| next.min(tick));
+        // Woken or not, the loop looks at the clock.
+        drop(timeout_at(until, runs.0.woken.notified()).await);
     }
 }

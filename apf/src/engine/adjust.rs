@@ -7,13 +7,24 @@ use crate::number;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// Why seats are shared out.
+#[derive(Debug)]
+pub(super) enum Occasion<'a, W> {
+    /// A period of statistics has ended.
+    Tick,
+    /// A level needs its nominal seats.
+    Need(&'a Arc<Level<W>>),
+    /// The server has another number of seats.
+    Resize,
+}
+
 impl<W: Waiter> Engine<W> {
     /// Ends the period of statistics and shares out the seats anew. To be called every
     /// [`borrow::PERIOD_NS`]. Levels without an object that have become idle are forgotten.
     pub fn tick(&self, now_ns: u64) {
         self.forget_quiescent();
         let table = self.table.read();
-        self.adjust(&table, now_ns, None);
+        self.adjust(&table, now_ns, &Occasion::Tick);
     }
 
     /// Gives one level this many seats until the next adjustment, as an operator's emergency brake.
@@ -23,23 +34,25 @@ impl<W: Waiter> Engine<W> {
         }
     }
 
-    /// Shares out the seats. With a level in need, that level is given its nominal seats now, as far
-    /// as the others do not use theirs, and the period goes on.
-    pub(super) fn adjust(&self, table: &Table<W>, now_ns: u64, in_need: Option<&Arc<Level<W>>>) {
+    /// Shares out the seats. A level in need is given its nominal seats now, as far as the others do
+    /// not use theirs. Only a tick ends the period.
+    pub(super) fn adjust(&self, table: &Table<W>, now_ns: u64, occasion: &Occasion<'_, W>) {
         let mut fraction = self.adjusting.lock();
         let mut parties = SmallVec::<[Party; 16]>::new();
         for level in table.levels.values() {
             let mut state = level.state();
-            match in_need {
-                None => {
+            match occasion {
+                Occasion::Tick => {
                     let period = state.queues.demand().reset(now_ns);
                     state.demand.update(period);
                     state.claimed = false;
+                    state.top.decay();
                 }
-                Some(needy) => state.claimed |= Arc::ptr_eq(needy, level),
+                Occasion::Need(needy) => state.claimed |= Arc::ptr_eq(needy, level),
+                Occasion::Resize => {}
             }
             let mut party = state.party();
-            if in_need.is_some() {
+            if !matches!(occasion, Occasion::Tick) {
                 let so_far = number::round_seats(state.queues.demand().get(now_ns).max);
                 let claim = if state.claimed { party.limits.nominal } else { 0 };
                 party.demand.high_watermark = party.demand.high_watermark.max(so_far).max(claim);

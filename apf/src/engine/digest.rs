@@ -3,7 +3,8 @@
 //! The whole set is digested each time. Queues and requests in flight survive: a level keeps its queue
 //! set for as long as it has an object, and without one until it is idle.
 
-use super::{Engine, Names, Route};
+use super::{Engine, Names, Occasion, Route};
+use crate::annotations;
 use crate::builtin;
 use crate::classify::{self, Classifier};
 use crate::deal::Dealer;
@@ -47,7 +48,9 @@ impl<W: Waiter> Engine<W> {
         let mut digested = Digested::default();
         let mut table = self.table.write();
         let given = self.given_levels(now_ns, configuration, &table.levels, &mut digested);
-        let named: Vec<Arc<str>> = given.keys().cloned().collect();
+        let mut named: Vec<Arc<str>> = given.keys().cloned().collect();
+        // These exist whether an object says so or not.
+        named.extend([builtin::EXEMPT, builtin::CATCH_ALL].map(Arc::from));
         let levels = self.with_old_levels(now_ns, given, &table.levels, &mut digested);
         let schemas = effective_schemas(configuration, &named, &mut digested);
         table.classifier = Classifier::new(schemas.iter().map(|schema| &schema.spec));
@@ -55,7 +58,7 @@ impl<W: Waiter> Engine<W> {
         table.levels = levels;
         table.find_catch_all();
         self.set_limits(now_ns, &table.levels);
-        self.adjust(&table, now_ns, None);
+        self.adjust(&table, now_ns, &Occasion::Tick);
         digested
     }
 
@@ -100,6 +103,8 @@ impl<W: Waiter> Engine<W> {
     ) -> Option<Arc<Level<W>>> {
         let (name, uid) = (object.metadata.name.as_str(), object.metadata.uid.as_str());
         let wishes = Wishes::of(&object.spec)?;
+        let max_wait = annotations::max_wait(&object.metadata).ok().flatten();
+        let shadow = annotations::shadow(&object.metadata).unwrap_or(false);
         let deals = wishes.queues.is_none_or(|(n, hand, _)| Dealer::new(n.into(), hand.into()).is_ok());
         if wishes.exempt != (name == builtin::EXEMPT) || !deals {
             return None;
@@ -112,10 +117,15 @@ impl<W: Waiter> Engine<W> {
                 state.quiescing = false;
                 state.queues.reconfigure(now_ns, wishes.shape(seats))
             });
+            level.set_max_wait(max_wait);
+            level.set_shadow(shadow);
             return done.is_ok().then(|| Arc::clone(level));
         }
         let queues = QueueSet::new(wishes.shape(0), self.settings.behaviour, now_ns).ok()?;
-        Some(Arc::new(Level::new(name, uid, wishes, queues)))
+        let level = Level::new(name, uid, wishes, queues);
+        level.set_max_wait(max_wait);
+        level.set_shadow(shadow);
+        Some(Arc::new(level))
     }
 
     /// Adds levels without an object: mandatory ones, and those that still have requests.
@@ -166,12 +176,12 @@ impl<W: Waiter> Engine<W> {
         }
     }
 
-    fn set_limits_of(&self, levels: &Levels<W>) -> (u64, u64) {
+    pub(super) fn set_limits_of(&self, levels: &Levels<W>) -> (u64, u64) {
         let share_sum = levels.values().map(|level| u64::from(level.state().wishes.shares)).sum();
         let (mut executing, mut waiting) = (0, 0);
         for level in levels.values() {
             let mut state = level.state();
-            state.limits = state.wishes.limits(self.settings.server_seats, share_sum);
+            state.limits = state.wishes.limits(self.server_seats(), share_sum);
             level.set_max_seats(state.wishes.max_seats(state.limits.nominal));
             executing += u64::from(state.limits.nominal);
             if let Some((queues, _, length)) = state.wishes.queues {
@@ -226,5 +236,7 @@ fn compiled<W: Waiter>(schema: &FlowSchema, levels: &Levels<W>) -> Option<Route<
     let level_name = Arc::clone(level.name());
     let names =
         Names { schema: name, schema_uid: schema.metadata.uid.as_str().into(), level: level_name, level_uid };
-    Some(Route { names, distinguisher, prefix, level, rows })
+    // A weight that breaks the rules was reported by validation.
+    let weight = annotations::flow_weight(&schema.metadata).ok().flatten().unwrap_or(1);
+    Some(Route { names, distinguisher, prefix, level, weight, rows })
 }

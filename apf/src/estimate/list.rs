@@ -6,7 +6,7 @@ use super::{
 };
 use crate::number;
 use crate::objects::ObjectStats;
-use crate::request::{ListOptions, RequestInfo, requires_exact};
+use crate::request::{ListOptions, RequestInfo, Verb, requires_exact};
 use crate::seats::Work;
 
 /// What shapes the cost of a list.
@@ -69,7 +69,7 @@ pub(super) fn work(
     let limit = if gates.size_based { LIST_SEATS_MAX } else { LIST_SEATS_MAX_BY_COUNT };
     let cap = cap(limit, max_seats);
     let Ok(options) = ListOptions::parse(&request.query) else { return Work::seats(cap) };
-    let is_watch = request.verb == "watch";
+    let is_watch = request.verb == Verb::Watch;
     let continues_watch = is_watch
         && options.send_initial_events != Some(true)
         && !matches!(options.resource_version.as_str(), "" | "0");

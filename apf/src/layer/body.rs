@@ -1,83 +1,69 @@
 //! A response body that holds seats.
 
-use crate::control::Permit;
+use super::held::Guard;
 use crate::watches::WatchGuard;
 use http_body::{Body, Frame, SizeHint};
-use parking_lot::Mutex;
+use pin_project_lite::pin_project;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// A body that holds seats until it ends or is dropped.
-#[derive(Debug)]
-pub struct HeldBody<B> {
-    inner: B,
-    seats: Seats,
-    watch: Option<WatchGuard>,
-}
-
-/// Gives a watch's seats back before its body ends.
-#[derive(Clone, Debug)]
-pub struct WatchStarted(Seats);
-
-/// Seats that are given back once, by whoever is first.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Seats(Arc<Mutex<Option<Permit>>>);
-
-impl WatchStarted {
-    pub(super) const fn new(seats: Seats) -> Self {
-        Self(seats)
-    }
-
-    /// The initial events are on their way, or the request was passed on to another server.
-    pub fn signal(&self) {
-        self.0.release();
+pin_project! {
+    /// Body of a reply: the service's, which holds seats until it ends or is dropped, or the text of a
+    /// refusal. The default is an empty one, for layers around this one that make replies themselves.
+    #[derive(Debug)]
+    pub struct ReplyBody<B> {
+        #[pin]
+        inner: Option<B>,
+        text: Vec<u8>,
+        held: Option<(Guard, Option<WatchGuard>)>,
     }
 }
 
-impl Seats {
-    pub(super) fn of(permit: Permit) -> Self {
-        Self(Arc::new(Mutex::new(Some(permit))))
+impl<B> ReplyBody<B> {
+    pub(super) const fn new(inner: B, held: Option<(Guard, Option<WatchGuard>)>) -> Self {
+        Self { inner: Some(inner), text: Vec::new(), held }
     }
 
-    fn release(&self) {
-        drop(self.0.lock().take());
-    }
-}
-
-impl<B> HeldBody<B> {
-    pub(super) const fn new(inner: B, seats: Seats, watch: Option<WatchGuard>) -> Self {
-        Self { inner, seats, watch }
+    pub(super) const fn text(text: Vec<u8>) -> Self {
+        Self { inner: None, text, held: None }
     }
 }
 
-impl<B: Body + Unpin> Body for HeldBody<B> {
+impl<B> Default for ReplyBody<B> {
+    fn default() -> Self {
+        Self::text(Vec::new())
+    }
+}
+
+impl<B> Body for ReplyBody<B>
+where
+    B: Body,
+    B::Data: From<Vec<u8>>,
+{
     type Data = B::Data;
     type Error = B::Error;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else {
+            let text = std::mem::take(this.text);
+            return Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text.into()))));
+        };
+        let frame = ready!(inner.poll_frame(context));
         if !matches!(frame, Some(Ok(_))) {
-            self.seats.release();
-            self.watch = None;
+            *this.held = None;
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().map_or(self.text.is_empty(), Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-impl<B> Drop for HeldBody<B> {
-    fn drop(&mut self) {
-        self.seats.release();
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(self.text.len() as u64), Body::size_hint)
     }
 }

@@ -31,13 +31,13 @@ impl<D, W> QueueSet<D, W> {
 
     fn enqueue(&mut self, now_ns: u64, arrival: Arrival<D>, waiter: impl FnOnce(RequestId) -> W) -> Decision {
         let row = self.choose_queue(arrival.hash);
-        let Arrival { work, schema, detail, .. } = arrival;
+        let Arrival { work, weight, schema, detail, .. } = arrival;
         let queue = &self.queues[row as usize];
         if self.totals.seats_in_use >= self.config.seats && queue.fifo.len >= self.config.queue_length_limit {
             return self.refuse(schema, Reason::QueueFull);
         }
         let (width, total) = (work.width(), work.total());
-        let mut entry = Entry::new(schema, now_ns, work, total, detail);
+        let mut entry = Entry::new(schema, now_ns, work, weight, detail);
         entry.queue = row;
         entry.arrival_r = self.progress.r;
         let id = self.entries.insert(entry);
@@ -49,6 +49,7 @@ impl<D, W> QueueSet<D, W> {
                 queue.next_dispatch_r = r;
             }
             queue.fifo = fifo;
+            queue.weight = weight;
             queue.seats_waiting += width;
             queue.waiting_work = queue.waiting_work.plus(total);
         });
@@ -68,12 +69,12 @@ impl<D, W> QueueSet<D, W> {
 
     /// Outside the queues: a level that refuses, or an exempt one.
     fn start_or_refuse(&mut self, now_ns: u64, arrival: Arrival<D>) -> Decision {
-        let Arrival { work, schema, detail, .. } = arrival;
+        let Arrival { work, weight, schema, detail, .. } = arrival;
         let width = work.width();
         if !self.fits(width) {
             return self.refuse(schema, Reason::ConcurrencyLimit);
         }
-        let mut entry = Entry::new(schema, now_ns, work, work.total(), detail);
+        let mut entry = Entry::new(schema, now_ns, work, weight, detail);
         entry.stage = Stage::Executing;
         entry.started_ns = now_ns;
         entry.arrival_r = self.progress.r;
@@ -85,7 +86,8 @@ impl<D, W> QueueSet<D, W> {
         Decision::Executing(self.entries.insert(entry))
     }
 
-    fn refuse(&mut self, schema: u32, reason: Reason) -> Decision {
+    /// Refuses a request of a schema, whatever its cost.
+    pub(crate) fn refuse(&mut self, schema: u32, reason: Reason) -> Decision {
         self.totals.rejected += 1;
         self.observer.refused(schema, reason);
         Decision::Refused(reason)

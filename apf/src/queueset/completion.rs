@@ -14,11 +14,11 @@ impl<D, W> QueueSet<D, W> {
         };
         entry.stage = Stage::Lingering;
         let ran_ns = now_ns.saturating_sub(entry.started_ns);
-        let (row, schema, work) = (entry.queue, entry.schema, entry.work);
+        let (row, schema, work, weight) = (entry.queue, entry.schema, entry.work, entry.weight);
         self.totals.executing -= 1;
         if row != NONE {
             let early = number::float(GUESS_NS) - number::float(ran_ns);
-            let unused = SeatSeconds::of(f64::from(work.initial_seats), early);
+            let unused = SeatSeconds::of(f64::from(work.initial_seats) / f64::from(weight), early);
             self.update_queue(row, |queue| {
                 queue.executing -= 1;
                 queue.next_dispatch_r = queue.next_dispatch_r.minus(unused);
@@ -78,6 +78,21 @@ impl<D, W> QueueSet<D, W> {
         }
         self.observe(now_ns);
         true
+    }
+
+    /// All waiting requests give up; returns what waited for them.
+    pub fn cancel_all(&mut self, now_ns: u64) -> Vec<W> {
+        let waiting: Vec<RequestId> = self.entries.waiting().collect();
+        let mut waiters = Vec::with_capacity(waiting.len());
+        for id in waiting {
+            // One that has started because others left is gone from the queues.
+            let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.stage == Stage::Waiting) else {
+                continue;
+            };
+            waiters.extend(entry.waiter.take());
+            self.cancel(now_ns, id);
+        }
+        waiters
     }
 
     fn free_seats(&mut self, id: RequestId) {

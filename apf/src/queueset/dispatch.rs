@@ -58,6 +58,7 @@ impl<D, W> QueueSet<D, W> {
         entry.stage = Stage::Executing;
         entry.started_ns = now_ns;
         let (old, new, total) = (entry.waiting_width, entry.work.width(), entry.total);
+        let charge = entry.charge();
         let (schema, waited_ns) = (entry.schema, now_ns.saturating_sub(entry.arrived_ns));
         if let Some(waiter) = entry.waiter.take() {
             self.ready.push((id, waiter));
@@ -69,7 +70,7 @@ impl<D, W> QueueSet<D, W> {
             queue.seats_waiting -= old;
             queue.seats_in_use += new;
             queue.waiting_work = queue.waiting_work.minus(total);
-            queue.next_dispatch_r = queue.next_dispatch_r.plus(total);
+            queue.next_dispatch_r = queue.next_dispatch_r.plus(charge);
         });
         self.totals.waiting -= 1;
         self.totals.seats_waiting -= old;

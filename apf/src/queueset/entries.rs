@@ -36,8 +36,10 @@ pub(super) struct Entry<D, W> {
     pub arrival_r: SeatSeconds,
     /// As estimated on arrival, or reshaped at dispatch.
     pub work: Work,
-    /// As of arrival: what the queue was charged.
+    /// As of arrival: what it adds to the waiting work of its queue.
     pub total: SeatSeconds,
+    /// Weight of its flow; at least 1.
+    pub weight: u32,
     /// As of arrival: what was added to the waiting seats.
     pub waiting_width: u32,
     pub detail: Option<D>,
@@ -111,6 +113,11 @@ impl<D, W> Entries<D, W> {
         self.rows.iter().filter(|row| row.stage != Stage::Free)
     }
 
+    pub(super) fn waiting(&self) -> impl Iterator<Item = RequestId> {
+        let rows = self.rows.iter().zip(0..).filter(|(row, _)| row.stage == Stage::Waiting);
+        rows.map(|(row, slot)| RequestId { slot, generation: row.generation })
+    }
+
     pub(super) fn waiting_mut(&mut self) -> impl Iterator<Item = &mut Entry<D, W>> {
         self.rows.iter_mut().filter(|row| row.stage == Stage::Waiting)
     }
@@ -142,7 +149,12 @@ impl<D, W> Entries<D, W> {
 }
 
 impl<D, W> Entry<D, W> {
-    pub(super) const fn new(schema: u32, now_ns: u64, work: Work, total: SeatSeconds, detail: D) -> Self {
+    /// What its queue is charged in virtual time: a flow of weight 3 pays a third.
+    pub(super) const fn charge(&self) -> SeatSeconds {
+        SeatSeconds(self.total.0 / self.weight as u64)
+    }
+
+    pub(super) fn new(schema: u32, now_ns: u64, work: Work, weight: u32, detail: D) -> Self {
         Self {
             generation: 0,
             stage: Stage::Waiting,
@@ -154,7 +166,8 @@ impl<D, W> Entry<D, W> {
             started_ns: 0,
             arrival_r: SeatSeconds(0),
             work,
-            total,
+            total: work.total(),
+            weight: weight.max(1),
             waiting_width: work.width(),
             detail: Some(detail),
             waiter: None,

@@ -11,8 +11,8 @@ const EPOCH: u64 = u64::MAX / 2;
 pub(super) struct Progress {
     pub r: SeatSeconds,
     since_ns: u64,
-    /// Queues with a waiting or executing request.
-    pub active: u32,
+    /// Weights of the queues with a waiting or executing request.
+    pub active: u64,
     /// Seats taken or waited for in the queues of the set.
     pub want: u64,
     /// Windings back, failed and successful.
@@ -41,7 +41,7 @@ impl<D, W> QueueSet<D, W> {
         let usable = progress.want.min(u64::from(self.config.seats));
         let share = match &self.water {
             Some(water) => water.level(usable),
-            None => number::float(usable) / f64::from(progress.active),
+            None => number::float(usable) / number::float(progress.active),
         };
         progress.r = progress.r.plus(SeatSeconds::of(share, number::float(span)));
         if progress.r.0 >= EPOCH + EPOCH / 2 {
@@ -53,16 +53,16 @@ impl<D, W> QueueSet<D, W> {
     #[inline]
     pub(super) fn update_queue(&mut self, row: u32, change: impl FnOnce(&mut Queue)) {
         let queue = &mut self.queues[row as usize];
-        let (was_active, old_want) = (queue.is_active(), queue.want());
+        let (old_weight, old_want) = (queue.active_weight(), queue.want());
         change(queue);
-        let (is_active, want) = (queue.is_active(), queue.want());
+        let (weight, want) = (queue.active_weight(), queue.want());
         if queue.index.is_none() {
             return;
         }
-        self.progress.active = self.progress.active + u32::from(is_active) - u32::from(was_active);
+        self.progress.active = self.progress.active + u64::from(weight) - u64::from(old_weight);
         self.progress.want = self.progress.want + u64::from(want) - u64::from(old_want);
         if let Some(water) = &mut self.water {
-            water.replace(was_active.then_some(old_want), is_active.then_some(want));
+            water.replace((old_want, old_weight), (want, weight));
         }
     }
 
@@ -75,7 +75,7 @@ impl<D, W> QueueSet<D, W> {
         let head = (queue.fifo.len > 0).then(|| {
             let head = self.entries.at(queue.fifo.head);
             queue.next_dispatch_r = queue.next_dispatch_r.max(head.arrival_r);
-            (queue.next_dispatch_r.plus(head.total).0, head.work.width())
+            (queue.next_dispatch_r.plus(head.charge()).0, head.work.width())
         });
         self.order.set(index, head);
     }

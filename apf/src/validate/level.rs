@@ -1,6 +1,7 @@
 //! The rules for a PriorityLevelConfiguration.
 
 use super::{Class, FieldError, Options, conditions, error, object_name};
+use crate::annotations;
 use crate::builtin;
 use crate::deal::Dealer;
 use crate::object::{ExemptLevel, LimitResponse, LimitedLevel, PriorityLevel, PriorityLevelSpec, Queuing};
@@ -18,6 +19,16 @@ pub fn priority_level(level: &PriorityLevel, options: Options) -> Vec<FieldError
     if level.metadata.annotations.contains_key(PRESERVE_ZERO) {
         let message = format!("{PRESERVE_ZERO} is only for v1beta3 objects");
         errors.push(error("metadata.annotations", Class::Forbidden, message));
+    }
+    if let Err(message) = annotations::max_wait(&level.metadata) {
+        errors.push(error(
+            format!("metadata.annotations[{}]", annotations::MAX_WAIT),
+            Class::Invalid,
+            message,
+        ));
+    }
+    if let Err(message) = annotations::shadow(&level.metadata) {
+        errors.push(error(format!("metadata.annotations[{}]", annotations::SHADOW), Class::Invalid, message));
     }
     if changes_builtin(own_name, spec) {
         errors.push(error("spec", Class::Invalid, format!("{own_name} must keep its built-in spec")));

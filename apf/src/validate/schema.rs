@@ -1,6 +1,7 @@
 //! The rules for a FlowSchema.
 
 use super::{Class, FieldError, conditions, error, name, object_name};
+use crate::annotations;
 use crate::builtin;
 use crate::object::{FlowSchema, NonResourceRule, PolicyRule, ResourceRule, Subject};
 
@@ -16,6 +17,10 @@ pub fn flow_schema(schema: &FlowSchema) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let (spec, own_name) = (&schema.spec, schema.metadata.name.as_str());
     object_name(own_name, &mut errors);
+    if let Err(message) = annotations::flow_weight(&schema.metadata) {
+        let field = format!("metadata.annotations[{}]", annotations::FLOW_WEIGHT);
+        errors.push(error(field, Class::Invalid, message));
+    }
     if let Some(builtin) = builtin::mandatory_schema(own_name) {
         let mut given = schema.clone();
         crate::defaults::flow_schema(&mut given);

@@ -93,7 +93,7 @@ pub(super) fn defect(name: &str, tally: &mut Tally) -> bool {
 
 /// Two seats taken; a request of four waits ahead of one of one. The wide one gives up.
 fn timed_out_head(tally: &mut Tally) {
-    let improved = Behaviour { backfill: false, ..Behaviour::IMPROVED };
+    let improved = Behaviour::IMPROVED.with_backfill(false);
     for (behaviour, expected) in [(Behaviour::PARITY, false), (improved, true)] {
         let engine = Engine::<Started>::new(settings(4, behaviour), 0);
         engine.digest(0, &configuration("sch", "lvl", 1, 1, 50));
@@ -170,7 +170,7 @@ fn exempt_target(tally: &mut Tally) {
 }
 
 fn settings(server_seats: u32, behaviour: Behaviour) -> Settings {
-    Settings { server_seats, behaviour, ..Settings::default() }
+    Settings::default().seats(server_seats).behaviour(behaviour)
 }
 
 /// One schema for everybody and one level with queues.
@@ -221,6 +221,6 @@ fn admin() -> Arc<Attributes> {
 fn accepted(admission: Admission<Started>) -> Ticket<Started> {
     match admission {
         Admission::Accepted(ticket) => ticket,
-        Admission::Refused(refusal) => panic!("refused: {refusal:?}"),
+        other => panic!("not accepted: {other:?}"),
     }
 }

@@ -144,7 +144,7 @@ impl<'a> Run<'a> {
             linger_ns: given.pad_ns,
         };
         let hash = given.hash.parse().unwrap();
-        let arrival = Arrival { hash, work, schema: self.schema, detail: () };
+        let arrival = Arrival { hash, work, weight: 1, schema: self.schema, detail: () };
         match self.set.arrive(now, arrival, |_| (client, thread, left - 1)) {
             Decision::Executing(request) => self.execute(now, client, thread, left - 1, request),
             Decision::Waiting(_) => {}

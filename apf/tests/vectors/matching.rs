@@ -158,7 +158,7 @@ pub(super) fn default_matching(file: DefaultMatching, tally: &mut Tally) {
         let request = RequestInfo::parse(&case.request.method, &case.request.uri);
         let info = |r: &RequestInfo| {
             [
-                &r.verb,
+                &r.verb.to_string(),
                 &r.path,
                 &r.api_group,
                 &r.api_version,
@@ -298,7 +298,7 @@ pub(super) fn rule_matching(file: RuleMatching, tally: &mut Tally) {
             let given = digest.clone();
             let request = RequestInfo {
                 is_resource: given.is_resource_request,
-                verb: given.verb,
+                verb: given.verb.into(),
                 path: given.path,
                 api_group: given.api_group,
                 namespace: given.namespace,

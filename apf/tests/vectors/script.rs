@@ -138,7 +138,7 @@ impl Script {
             Event::Arrive { id, hash, init_seats, final_seats, extra_ns, exec_ns, wait_ns, .. } => {
                 let work = Work { initial_seats: init_seats, final_seats, linger_ns: extra_ns };
                 let hash = hash.parse().unwrap();
-                let arrival = Arrival { hash, work, schema: self.schema, detail: id };
+                let arrival = Arrival { hash, work, weight: 1, schema: self.schema, detail: id };
                 self.exec_ns.insert(id, exec_ns);
                 let decision = self.set.arrive(now, arrival, |_| id);
                 match decision {

@@ -47,12 +47,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let digested = engine.digest(0, &args.common.configuration()?);
     for dangling in digested.dangling.iter().filter(|found| found.dangling) {
         eprintln!(
-            "warning: schema {:?} names the level {:?}, which is missing",
+            "warning: FlowSchema {:?} ignored: its priority level {:?} does not exist",
             dangling.schema, dangling.level
         );
     }
     let attributes =
         attributes(args.user.clone(), args.groups.clone(), RequestInfo::parse(&method.to_uppercase(), url));
+    if args.groups.iter().any(|group| group == "system:masters") {
+        eprintln!(
+            "warning: the group system:masters bypasses all limits; do not accept it from a client's headers or token claims"
+        );
+    }
     let explanation = engine.explain(0, &attributes);
     match args.output {
         Output::Table => print!("{}", text(&attributes, &explanation)),
@@ -127,7 +132,7 @@ fn as_json(attributes: &Attributes, e: &Explanation) -> Value {
     json!({
         "user": attributes.user,
         "groups": attributes.groups,
-        "verb": attributes.request.verb,
+        "verb": attributes.request.verb.as_str(),
         "schema": &*e.schema,
         "lastResort": e.last_resort,
         "matching": e.matching.iter().map(|name| &**name).collect::<Vec<_>>(),

@@ -1,27 +1,31 @@
 //! `seaway apf serve`: a reverse proxy that puts flow control in front of any HTTP server.
 
 mod admin;
+mod hop;
+mod identity;
+mod listen;
+mod old_way;
 mod proxy;
 mod reload;
 mod tls;
+mod upgrade;
 
 use super::{Common, Limiter, max_in_flight};
 use anyhow::Context;
 use http::Uri;
-use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use proxy::{Identity, Proxy};
-use seaway_apf::control::FlowControl;
+use identity::Identity;
+use listen::Front;
+use proxy::Proxy;
+use seaway_apf::FlowControl;
 use seaway_apf::layer::FlowControlLayer;
 use std::net::SocketAddr;
-use tls::Peer;
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tower::Layer;
-use tracing::{debug, info};
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 /// Arguments of `seaway apf serve`.
@@ -29,26 +33,30 @@ use tracing_subscriber::EnvFilter;
 pub(super) struct Args {
     #[command(flatten)]
     common: Common,
-    /// What requests meet.
+    /// Limiter to apply to requests.
     #[arg(long, value_enum, default_value_t)]
     limiter: Limiter,
     #[command(flatten)]
     max_in_flight: max_in_flight::Limits,
-    /// Server to pass requests on to.
+    /// Server to proxy requests to.
     #[arg(long, value_name = "URL", env = "SEAWAY_APF_UPSTREAM")]
     upstream: Uri,
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where to show metrics and dumps; not for clients.
+    /// Address for metrics and dumps; keep it away from clients.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     admin: SocketAddr,
-    /// Header with the user name. Whoever can reach the proxy can set it: put authentication in front.
+    /// Header with the user name. Without --client-ca it is trusted as it comes: put an authenticating
+    /// proxy in front. With --client-ca it is removed from requests and set from the certificate.
     #[arg(long, value_name = "NAME", default_value = "x-remote-user")]
     user_header: http::HeaderName,
-    /// Header with one group; may be repeated.
+    /// Header with one group, may be repeated; trusted, removed and set as the user header is.
     #[arg(long, value_name = "NAME", default_value = "x-remote-group")]
     group_header: http::HeaderName,
+    /// Seconds that requests in flight may take to finish after SIGTERM or SIGINT.
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    drain_timeout_s: u64,
     #[command(flatten)]
     tls: tls::Files,
 }
@@ -62,11 +70,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let control = FlowControl::new(args.common.settings());
-    reload::apply(&control, &args.common.configuration()?);
-    let _watcher = reload::watch(&control, &args.common)?;
-    let background = control.clone();
-    tokio::spawn(async move { background.run().await });
-
+    reload::follow(&control, &args.common)?;
+    // Before the addresses are known to anybody, so that no signal finds nobody there.
+    let stop = stop_signal()?;
     let bind = async |address: SocketAddr| {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
     };
@@ -76,79 +82,42 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         listener.local_addr()?,
         admin.local_addr()?
     );
+    let drain = Duration::from_secs(args.drain_timeout_s);
+    let front = Front { listener, tls: args.tls.acceptor()?, stop: stop.clone(), drain };
+    let admin = Front { listener: admin, tls: None, stop, drain: Duration::from_secs(1) };
+    let identity = Identity::new(args.user_header, args.group_header, args.tls.asks_for_certificates());
+    let proxy = Proxy::new(&args.upstream, identity.clone())?;
 
     let shown = control.clone();
-    let tls = args.tls.acceptor()?;
-    let identity = Identity {
-        user: args.user_header,
-        group: args.group_header,
-        certificates_only: args.tls.asks_for_certificates(),
-    };
     let admin =
-        accept(admin, None, hyper::service::service_fn(move |request| admin::answer(shown.clone(), request)));
-    let proxy = Proxy::new(&args.upstream)?;
+        admin.serve(hyper::service::service_fn(move |request| admin::answer(shown.clone(), request)), || ());
     match args.limiter {
         Limiter::Apf => {
+            let closing = control.clone();
             let layer = FlowControlLayer::new(control, move |request: &_| identity.attributes(request));
             let service = TowerToHyperService::new(layer.layer(proxy));
-            tokio::try_join!(accept(listener, tls, service), admin)?;
+            tokio::join!(front.serve(service, move || closing.shut_down()), admin);
         }
         Limiter::MaxInFlight => {
-            let service = TowerToHyperService::new(proxy::OldWay::new(proxy, args.max_in_flight));
-            tokio::try_join!(accept(listener, tls, service), admin)?;
+            let service = TowerToHyperService::new(old_way::OldWay::new(proxy, args.max_in_flight));
+            tokio::join!(front.serve(service, || ()), admin);
         }
     }
     Ok(())
 }
 
-/// Serves connections until the program is told to stop.
-async fn accept<S, B>(listener: TcpListener, tls: Option<TlsAcceptor>, service: S) -> anyhow::Result<()>
-where
-    S: Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body_util::BodyExt + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => accepted?.0,
-            stop = tokio::signal::ctrl_c() => return stop.context("cannot wait for the signal to stop"),
+/// Changes to true with the first SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let (stopped, stop) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
         };
-        let (service, tls) = (service.clone(), tls.clone());
-        tokio::spawn(async move {
-            let Some(tls) = tls else { return converse(stream, None, service).await };
-            match tls.accept(stream).await {
-                Ok(stream) => {
-                    let peer = tls::peer(&stream);
-                    converse(stream, peer, service).await;
-                }
-                Err(e) => debug!("no TLS: {e}"),
-            }
-        });
-    }
-}
-
-/// Serves one connection; its requests carry what the client's certificate says.
-async fn converse<T, S, B>(stream: T, peer: Option<Peer>, service: S)
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body_util::BodyExt + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-        if let Some(peer) = &peer {
-            request.extensions_mut().insert(peer.clone());
-        }
-        service.call(request)
+        info!("{name}: finishing requests in flight");
+        stopped.send_replace(true);
     });
-    let connection = Builder::new(TokioExecutor::new()).http1_only();
-    if let Err(e) = connection.serve_connection(TokioIo::new(stream), service).await {
-        debug!("connection ended: {e}");
-    }
+    Ok(stop)
 }

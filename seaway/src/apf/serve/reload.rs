@@ -1,60 +1,73 @@
-//! A changed folder puts its objects in force; a broken one leaves the last good ones there.
+//! Following the configuration: a change is applied, a broken one leaves the last good objects.
+//!
+//! Files are replaced by rename, folders by the `..data` link of a mounted ConfigMap or recreated as a
+//! whole; a watch on an inode dies with it. So the files are looked at several times a second: a few
+//! `stat` calls, which miss nothing.
 
 use crate::apf::Common;
-use anyhow::Context;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use seaway_apf::control::FlowControl;
-use seaway_apf::read::Configuration;
+use seaway_apf::{Configuration, FlowControl};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::sync::mpsc::{Receiver, channel};
 use tracing::{error, info, warn};
 
-/// Time in which further changes are taken together.
-const SETTLE: Duration = Duration::from_millis(200);
+/// Time between two looks. A change is applied when two looks in a row see the same.
+const PERIOD: Duration = Duration::from_millis(200);
 
-/// Puts objects in force and says what is wrong with them.
-pub(super) fn apply(control: &FlowControl, configuration: &Configuration) {
+/// What tells one state of the files from another: path, inode, size and time of change.
+type Fingerprint = Vec<(PathBuf, u64, u64, i64, i64)>;
+
+/// Applies objects, and reports what is wrong with them.
+fn apply(control: &FlowControl, configuration: &Configuration) {
     let digested = control.configure(configuration);
     for found in digested.dangling.iter().filter(|found| found.dangling) {
-        warn!(
-            "schema {:?} names the level {:?}, which is missing: it is left out",
-            found.schema, found.level
-        );
+        warn!("FlowSchema {:?} ignored: its priority level {:?} does not exist", found.schema, found.level);
     }
     for level in &digested.quiescing {
-        info!("level {level:?} is gone and waits for its requests to end");
+        info!("priority level {level:?} was removed; waiting for its requests to end");
     }
     info!(
-        "{} schemas and {} levels in force",
+        "applied {} flow schemas and {} priority levels",
         configuration.flow_schemas.len(),
         configuration.priority_levels.len()
     );
 }
 
-/// Reloads whenever something in the folder changes, until the watcher is dropped.
-pub(super) fn watch(control: &FlowControl, common: &Common) -> anyhow::Result<Option<RecommendedWatcher>> {
-    let Some(path) = &common.config else { return Ok(None) };
-    let (changed, changes) = channel(1);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let is_change = event.is_ok_and(|event| !event.kind.is_access());
-        // A full channel means that a reload is due anyway.
-        if is_change && changed.try_send(()).is_err() {
-            tracing::trace!("change noted already");
+/// Applies the configuration, now and whenever a file changes.
+pub(super) fn follow(control: &FlowControl, common: &Common) -> anyhow::Result<()> {
+    // Seen before it is read: what changes meanwhile is read again.
+    let mut applied = common.config.as_deref().map(fingerprint).unwrap_or_default();
+    apply(control, &common.configuration()?);
+    let Some(path) = common.config.clone() else { return Ok(()) };
+    let (control, common) = (control.clone(), common.clone());
+    let mut last = None;
+    tokio::spawn(async move {
+        let mut period = tokio::time::interval(PERIOD);
+        loop {
+            period.tick().await;
+            let now = fingerprint(&path);
+            if now != applied && last.as_ref() == Some(&now) {
+                match common.configuration() {
+                    Ok(configuration) => apply(&control, &configuration),
+                    Err(e) => error!("configuration reload failed; keeping the previous one: {e:#}"),
+                }
+                applied.clone_from(&now);
+            }
+            last = Some(now);
         }
-    })?;
-    watcher
-        .watch(path, RecursiveMode::NonRecursive)
-        .with_context(|| format!("cannot watch {}", path.display()))?;
-    tokio::spawn(reload(control.clone(), common.clone(), changes));
-    Ok(Some(watcher))
+    });
+    Ok(())
 }
 
-async fn reload(control: FlowControl, common: Common, mut changes: Receiver<()>) {
-    while changes.recv().await.is_some() {
-        tokio::time::sleep(SETTLE).await;
-        match common.configuration() {
-            Ok(configuration) => apply(&control, &configuration),
-            Err(e) => error!("the configuration stays as it was: {e:#}"),
-        }
+fn fingerprint(path: &Path) -> Fingerprint {
+    let mut files = vec![path.to_owned()];
+    if let Ok(entries) = std::fs::read_dir(path) {
+        files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
     }
+    files.sort();
+    let seen = files.into_iter().filter_map(|file| {
+        let found = std::fs::metadata(&file).ok()?;
+        Some((file, found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
+    });
+    seen.collect()
 }

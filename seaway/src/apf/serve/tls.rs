@@ -21,8 +21,9 @@ pub(super) struct Files {
     /// Private key of the proxy (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Authorities for client certificates (PEM): common name is the user, organizations are the groups, and
-    /// the headers are not looked at. Clients without a certificate are anonymous.
+    /// Authorities for client certificates (PEM): common name is the user, organizations are the groups.
+    /// User and group headers of clients are removed; the server behind gets those of the certificate.
+    /// Clients without a certificate are anonymous.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
 }
@@ -77,7 +78,10 @@ pub(super) fn peer(stream: &TlsStream<TcpStream>) -> Option<Peer> {
     let subject: &X509Name<'_> = certificate.subject();
     let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
     let groups = subject.iter_organization().filter_map(|name| name.as_str().ok()).map(str::to_owned);
-    Some(Peer { user, groups: groups.collect() })
+    let peer = Peer { user, groups: groups.collect() };
+    // A name that no header can carry would reach the server behind as somebody else's.
+    let fits = |name: &String| http::HeaderValue::from_bytes(name.as_bytes()).is_ok();
+    (fits(&peer.user) && peer.groups.iter().all(fits)).then_some(peer)
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

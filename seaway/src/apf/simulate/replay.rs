@@ -32,7 +32,6 @@ pub(super) struct Replay<'a> {
     heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
     sequence: u64,
     started: Rc<RefCell<Vec<usize>>>,
-    random: u64,
     /// What became of every request, in order of arrival.
     pub outcomes: Vec<Outcome>,
 }
@@ -64,10 +63,16 @@ struct Sender {
     exec_ms: f64,
     work: Option<Work>,
     end_ns: u64,
+    random: Random,
 }
+
+/// A stream of random numbers (splitmix64). Each sender has its own: what one does, and whatever it
+/// meets, changes nothing for the others, and a comparison replays the same requests.
+struct Random(u64);
 
 struct Request {
     sender: usize,
+    exec_ms: f64,
     route: Option<(Arc<Route<Start>>, RequestId)>,
 }
 
@@ -102,7 +107,6 @@ impl<'a> Replay<'a> {
             heap: BinaryHeap::new(),
             sequence: 0,
             started: Rc::default(),
-            random: load.seed,
             outcomes: Vec::new(),
         };
         replay.schedule(PERIOD_NS, Event::Tick);
@@ -119,6 +123,7 @@ impl<'a> Replay<'a> {
                 exec_ms: logged.exec_ms,
                 work: logged.seats.map(Work::seats),
                 end_ns: u64::MAX,
+                random: Random::new(load.seed, sender),
             });
             replay.schedule(ns(logged.t_ms), Event::Send { sender });
         }
@@ -166,6 +171,7 @@ impl<'a> Replay<'a> {
                 exec_ms: client.exec_ms,
                 work: client.seats.map(Work::seats),
                 end_ns: end.min(self.load.end_ns()),
+                random: Random::new(self.load.seed, sender),
             });
             self.schedule(start + u64::from(thread) * 1_000, Event::Send { sender });
         }
@@ -177,16 +183,21 @@ impl<'a> Replay<'a> {
     }
 
     fn send(&mut self, now: u64, sender: usize) {
-        let given = &self.senders[sender];
+        let given = &mut self.senders[sender];
         if now > given.end_ns {
             return;
         }
-        if let Some(rate) = given.client.as_ref().and_then(|client| client.rate_per_s) {
-            let gap_ms = self.exponential(1e3 / rate);
+        let rate = given.client.as_ref().and_then(|client| client.rate_per_s);
+        let gap_ms = rate.map(|rate| given.random.exponential(1e3 / rate));
+        let exec_ms = match &given.client {
+            Some(_) => given.random.exponential(given.exec_ms),
+            None => given.exec_ms,
+        };
+        if let Some(gap_ms) = gap_ms {
             self.schedule(now + ns(gap_ms), Event::Send { sender });
         }
         let request = self.requests.len();
-        self.requests.push(Request { sender, route: None });
+        self.requests.push(Request { sender, exec_ms, route: None });
         self.outcomes.push(Outcome {
             flow: self.senders[sender].attributes.user.clone(),
             level: String::new(),
@@ -223,6 +234,10 @@ impl<'a> Replay<'a> {
                     self.execute(now, request);
                 }
             }
+            Admission::Untracked(names) => {
+                self.outcomes[request].level = names.level.to_string();
+                self.execute(now, request);
+            }
             Admission::Refused(refusal) => {
                 self.outcomes[request].level = refusal.names.level.to_string();
                 self.refuse(now, request, refusal.reason.as_str(), refusal.retry_after_s * 1_000_000_000);
@@ -239,11 +254,7 @@ impl<'a> Replay<'a> {
 
     fn execute(&mut self, now: u64, request: usize) {
         self.outcomes[request].started_ns = Some(now);
-        let sender = &self.senders[self.requests[request].sender];
-        let exec_ms = match &sender.client {
-            Some(_) => self.exponential(sender.exec_ms),
-            None => sender.exec_ms,
-        };
+        let exec_ms = self.requests[request].exec_ms;
         self.schedule(now + ns(exec_ms).max(1), Event::Finish { request });
     }
 
@@ -256,6 +267,7 @@ impl<'a> Replay<'a> {
                     self.schedule(until_ns, Event::Release { request });
                 }
             }
+            None if self.limiter == Limiter::Apf => {}
             None => self.old.leave(self.senders[sender].attributes.request.is_read_only()),
         }
         self.next(now, sender, 0);
@@ -280,14 +292,26 @@ impl<'a> Replay<'a> {
         let Some(think_ms) = client.filter(|c| c.concurrency.is_some()).map(|c| c.think_ms) else { return };
         self.schedule(now + after_ns + ns(think_ms).max(1), Event::Send { sender });
     }
+}
 
-    /// An exponentially distributed time (splitmix64, inverse transform).
+impl Random {
+    fn new(seed: u64, sender: usize) -> Self {
+        let mut own = Self((seed ^ (sender as u64).rotate_left(32)).wrapping_mul(0xff51_afd7_ed55_8ccd));
+        // Neighbouring seeds start with streams far apart.
+        Self(own.next())
+    }
+
+    /// An exponentially distributed time (inverse transform).
     fn exponential(&mut self, mean: f64) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
+        let uniform = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
+        -mean * (1.0 - uniform).ln()
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let uniform = ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64;
-        -mean * (1.0 - uniform).ln()
+        z ^ (z >> 31)
     }
 }
