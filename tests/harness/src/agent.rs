@@ -109,6 +109,12 @@ impl AgentSetup {
         Agent { inner: started.unwrap_or_else(|error| panic!("{error}")) }
     }
 
+    /// The arguments of the program `seaway` that start such an agent.
+    #[must_use]
+    pub fn command_line(&self) -> Vec<String> {
+        self.options.to_arguments()
+    }
+
     /// The cgroup whose sockets the agent translates.
     #[must_use]
     pub fn cgroup(&self) -> &Path {
