@@ -29,6 +29,10 @@ pub enum MapName {
     FlowsV4,
     /// LRU hash from [`crate::FlowKey`] to [`crate::FlowValue`].
     FlowsV6,
+    /// As `FlowsV4`, of flows that are not established: a flood of them leaves the others alone.
+    HalfOpenV4,
+    /// As `FlowsV6`, of flows that are not established.
+    HalfOpenV6,
     /// LRU hash from [`crate::SocketKey`] to [`crate::SocketValue`].
     Sockets,
     /// Hash from service id to [`crate::NameValue`]; no program reads it.
@@ -74,6 +78,8 @@ impl MapName {
         Self::Backends,
         Self::FlowsV4,
         Self::FlowsV6,
+        Self::HalfOpenV4,
+        Self::HalfOpenV6,
         Self::Sockets,
         Self::Names,
         Self::BackendCounters,
@@ -101,6 +107,8 @@ impl MapName {
             Self::Backends => "BACKENDS",
             Self::FlowsV4 => "FLOWS_V4",
             Self::FlowsV6 => "FLOWS_V6",
+            Self::HalfOpenV4 => "HALF_OPEN_V4",
+            Self::HalfOpenV6 => "HALF_OPEN_V6",
             Self::Sockets => "SOCKETS",
             Self::Names => "NAMES",
             Self::BackendCounters => "BACKEND_COUNTERS",
@@ -174,6 +182,8 @@ impl Capacities {
             MapName::Backends | MapName::BackendCounters | MapName::Connections => self.backends,
             MapName::FlowsV4 => self.flows_v4,
             MapName::FlowsV6 => self.flows_v6,
+            MapName::HalfOpenV4 => half_open(self.flows_v4),
+            MapName::HalfOpenV6 => half_open(self.flows_v6),
             MapName::Sockets => self.sockets,
             MapName::Names | MapName::ServiceCounters | MapName::Turns => self.services,
             MapName::SourceRanges => self.source_ranges,
@@ -183,4 +193,11 @@ impl Capacities {
             MapName::Reasons => crate::Reason::ALL.len() as u32,
         }
     }
+}
+
+/// Entries for flows that are not established, where so many are kept of the others. A handshake takes
+/// milliseconds: what counts is that a legitimate one is through before a flood has come round the table.
+const fn half_open(flows: u32) -> u32 {
+    let share = flows / 8;
+    if share < 1024 { 1024 } else { share }
 }

@@ -30,6 +30,8 @@ pub struct KernelMaps {
     names: HashMap<MapData, u32, Raw<NameValue>>,
     flows_v4: HashMap<MapData, Raw<FlowKeyV4>, Raw<FlowValueV4>>,
     flows_v6: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
+    half_open_v4: HashMap<MapData, Raw<FlowKeyV4>, Raw<FlowValueV4>>,
+    half_open_v6: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
     flow_counter: FlowCounter,
     config: Array<MapData, Raw<Config>>,
     addresses: HashMap<MapData, Raw<Addr>, u32>,
@@ -99,6 +101,8 @@ impl KernelMaps {
             backends: memory(MapName::Backends, &backends, capacities.backends)?,
             flows_v4: lru(MapName::FlowsV4, flows_v4)?,
             flows_v6: lru(MapName::FlowsV6, flows_v6)?,
+            half_open_v4: lru(MapName::HalfOpenV4, map(MapName::HalfOpenV4)?)?,
+            half_open_v6: lru(MapName::HalfOpenV6, map(MapName::HalfOpenV6)?)?,
             flow_counter: FlowCounter::new(map(MapName::FlowCounts)?)?,
             capacities,
         })

@@ -26,6 +26,9 @@ pub struct Probe {
     /// The checksum helper tells IPv6 apart (6.16); before, the stack sums such packets anew.
     #[serde(default)]
     pub checksum_v6: bool,
+    /// A route's source address is said with the next hop (6.7); before, it is the device's own.
+    #[serde(default)]
+    pub fib_source: bool,
 }
 
 /// Why the dataplane cannot run here at all.
@@ -70,7 +73,9 @@ impl Probe {
         let xdp_frags =
             is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len).unwrap_or(false);
         let checksum_v6 = version >= KernelVersion::new(6, 16, 0);
-        Ok(Self { kernel: release, ticks_per_s: ticks_per_s(), set_retval, xdp_frags, checksum_v6 })
+        let fib_source = version >= KernelVersion::new(6, 7, 0);
+        let ticks_per_s = ticks_per_s();
+        Ok(Self { kernel: release, ticks_per_s, set_retval, xdp_frags, checksum_v6, fib_source })
     }
 }
 

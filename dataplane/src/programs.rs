@@ -100,6 +100,8 @@ impl Programs {
         loader.override_global("HAVE_XDP_FRAGS", &xdp_frags, true);
         let checksum_v6 = u32::from(probe.checksum_v6);
         loader.override_global("HAVE_CHECKSUM_V6", &checksum_v6, true);
+        let fib_source = u32::from(probe.fib_source);
+        loader.override_global("HAVE_FIB_SOURCE", &fib_source, true);
         loader.override_global("TICKS_PER_S", &probe.ticks_per_s, true);
         for name in MapName::ALL {
             loader.map_max_entries(name.as_str(), capacities.of(*name));

@@ -50,7 +50,7 @@ pub(crate) const ETHERTYPE_IPV6: Be16 = Be16::new(0x86dd);
 /// IEEE 802.1Q and 802.1ad.
 const ETHERTYPE_VLAN: Be16 = Be16::new(0x8100);
 const ETHERTYPE_QINQ: Be16 = Be16::new(0x88a8);
-const ETHERTYPE: usize = 12;
+pub(crate) const ETHERTYPE: usize = 12;
 /// Length of a link header without tags, and of a tag.
 pub(crate) const ETHERNET_LEN: usize = 14;
 const TAG_LEN: usize = 4;

@@ -3,19 +3,22 @@
 use core::arch::asm;
 
 use aya_ebpf::Global;
-use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::bindings::{__sk_buff, BPF_ANY, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns, bpf_set_retval};
 use aya_ebpf::maps::lpm_trie::Key as RangeKey;
 use seaway_common::{
-    Addr, AffinityKey, AffinityValue, BackendValue, Config, FragmentKey, FragmentValue, Reason,
-    SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey, SocketValue,
+    Addr, AffinityKey, AffinityValue, BackendValue, Be16, Config, DEVICE_BRIDGE_PORT, FragmentKey,
+    FragmentValue, Reason, SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey, SocketValue,
 };
 
 use crate::maps::{
     ADDRESSES, AFFINITY, BACKEND_COUNTERS, BACKENDS, CONFIG, CONNECTIONS, DEVICES, FRAGMENTS, HEADERS, INNER,
-    PLAN, REASONS, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS, SOURCE_RANGES, STAND_IN, TURNS,
+    PLAN, REASONS, ROUTE_GENERATION, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS, SOURCE_RANGES,
+    STAND_IN, TURNS,
 };
-use crate::{Headers, Inner, Plan, Tables};
+use crate::start::Started;
+use crate::translate::{Stage, translate_parsed};
+use crate::{Flows, Headers, Inner, Packet, Plan, Room, Tables};
 
 /// Set by user space before loading: the kernel has `bpf_set_retval` (5.18). The verifier takes
 /// it for a constant and removes the call where it is 0.
@@ -26,11 +29,34 @@ static HAVE_SET_RETVAL: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TICKS_PER_S: Global<u32> = Global::new(0);
 
+unsafe extern "C" {
+    // Beside the entry points (`global.rs`): the benchmarks' object is without them.
+    fn start_xdp_v4(ctx: *mut xdp_md) -> u64;
+    fn start_xdp_v6(ctx: *mut xdp_md) -> u64;
+    fn start_tc_v4(ctx: *mut __sk_buff, egress: u64) -> u64;
+    fn start_tc_v6(ctx: *mut __sk_buff, egress: u64) -> u64;
+    fn ingress_v4(ctx: *mut __sk_buff) -> u64;
+    fn ingress_v6(ctx: *mut __sk_buff) -> u64;
+    fn egress_v4(ctx: *mut __sk_buff) -> u64;
+    fn egress_v6(ctx: *mut __sk_buff) -> u64;
+}
+
 const ECONNREFUSED: i32 = 111;
 
 /// The tables in their maps, flows aside. `PROGRAM` tells programs apart: code that two of them
 /// shared would not be made for the one or the other, and what is constant in each would be lost.
 pub struct KernelTables<const PROGRAM: u8>;
+
+/// Programs that share no code, see [`KernelTables`].
+pub const XDP: u8 = 0;
+/// See [`XDP`].
+pub const INGRESS: u8 = 1;
+/// See [`XDP`].
+pub const EGRESS: u8 = 2;
+/// See [`XDP`].
+pub const SOCKET: u8 = 3;
+/// See [`XDP`]: functions that programs share.
+pub const GLOBAL: u8 = 4;
 
 /// Counts `reason`.
 #[inline(always)]
@@ -91,6 +117,44 @@ impl<const PROGRAM: u8> Tables for KernelTables<PROGRAM> {
         let place = INNER.get_ptr_mut(0)?;
         // SAFETY: as in `keep_headers`.
         Some(with(unsafe { &mut *place }))
+    }
+
+    #[inline(always)]
+    fn start<P: Packet, F: Flows>(&self, packet: &mut P, _: &Headers, _: &F, stage: Stage) -> Started {
+        let ctx = packet.context();
+        let egress = u64::from(stage == Stage::Egress);
+        // SAFETY: the context is that of the program that calls, whose kind its stages tell.
+        let code = unsafe {
+            match (P::XDP, F::WIDE) {
+                (true, false) => start_xdp_v4(ctx.cast()),
+                (true, true) => start_xdp_v6(ctx.cast()),
+                (false, false) => start_tc_v4(ctx.cast(), egress),
+                (false, true) => start_tc_v6(ctx.cast(), egress),
+            }
+        };
+        Started::of(code)
+    }
+
+    #[inline(always)]
+    fn translate<P: Room, F: Flows>(
+        &self,
+        packet: &mut P,
+        headers: &mut Headers,
+        flows: &F,
+        stage: Stage,
+    ) -> u64 {
+        let ctx = packet.context();
+        // SAFETY: as in `start`.
+        unsafe {
+            match (P::XDP, PROGRAM == EGRESS, F::WIDE) {
+                // There the call is a part of what a packet costs.
+                (true, ..) => translate_parsed(packet, headers, self, flows, stage),
+                (_, false, false) => ingress_v4(ctx.cast()),
+                (_, false, true) => ingress_v6(ctx.cast()),
+                (_, true, false) => egress_v4(ctx.cast()),
+                (_, true, true) => egress_v6(ctx.cast()),
+            }
+        }
     }
 
     #[inline(always)]
@@ -164,6 +228,25 @@ impl<const PROGRAM: u8> Tables for KernelTables<PROGRAM> {
     fn device(&self, ifindex: u32) -> u32 {
         // SAFETY: copied at once.
         unsafe { DEVICES.get(ifindex) }.map_or(0, |device| device.flags)
+    }
+
+    #[inline(always)]
+    fn bridge(&self, ifindex: u32) -> Option<[Be16; 3]> {
+        // SAFETY: copied at once.
+        let device = unsafe { DEVICES.get(ifindex) }?;
+        if device.flags & DEVICE_BRIDGE_PORT != 0 { Some(device.bridge) } else { None }
+    }
+
+    #[inline(always)]
+    fn source(&self, ifindex: u32, v4: bool) -> Addr {
+        // SAFETY: copied at once.
+        let Some(device) = (unsafe { DEVICES.get(ifindex) }) else { return Addr::default() };
+        if v4 { device.source_v4 } else { device.source_v6 }
+    }
+
+    #[inline(always)]
+    fn route_generation(&self) -> u16 {
+        ROUTE_GENERATION.get(0).map_or(0, |generation| *generation as u16)
     }
 
     #[inline(always)]

@@ -15,27 +15,31 @@
 )]
 
 mod answer;
+mod arp;
 mod cross;
 mod fragment;
 mod headers;
 mod icmp;
 mod packet;
+mod pair;
 pub mod sctp;
 mod select;
 pub mod socket;
 mod start;
 mod tables;
+mod tcp;
 mod translate;
 mod tunnel;
 
 pub use answer::{Answer, answer};
+pub use arp::vouch as vouch_for_address;
 pub use headers::{Headers, Part};
 pub use icmp::Inner;
 pub use packet::{Change, Packet, Room, Route, Way};
 pub use select::Choice;
-pub use start::Plan;
+pub use start::{Plan, Started, flow as start_flow};
 pub use tables::{FlowEntry, Flows, Tables};
-pub use translate::{Stage, Verdict, translate};
+pub use translate::{Stage, Verdict, translate, translate_parsed};
 
 #[cfg(target_arch = "bpf")]
 mod fib;
@@ -57,7 +61,7 @@ mod xdp;
 #[cfg(target_arch = "bpf")]
 pub use flow_maps::{FlowsV4, FlowsV6};
 #[cfg(target_arch = "bpf")]
-pub use kernel::{KernelTables, count, refuse};
+pub use kernel::{EGRESS, GLOBAL, INGRESS, KernelTables, SOCKET, XDP, count, refuse};
 #[cfg(target_arch = "bpf")]
 pub use skb::SkbPacket;
 #[cfg(target_arch = "bpf")]

@@ -9,8 +9,10 @@
 //! | `SERVICES` | `ServiceKey` | `ServiceValue` | agent | xdp, connect, sendmsg | the service is reported and left out |
 //! | `SLOTS` | index / 2 | `SlotValue` | agent (mmap) | xdp, connect, sendmsg | the same |
 //! | `BACKENDS` | backend id | `BackendValue` | agent (mmap) | xdp, connect, sendmsg | the same |
-//! | `FLOWS_V4` | `FlowKeyV4` | `FlowValueV4` | xdp | xdp | the least recently used entry goes |
-//! | `FLOWS_V6` | `FlowKey` | `FlowValue` | xdp | xdp | the same |
+//! | `FLOWS_V4` | `FlowKeyV4` | `FlowValueV4` | xdp, tc | xdp, tc | the least recently used entry goes |
+//! | `FLOWS_V6` | `FlowKey` | `FlowValue` | xdp, tc | xdp, tc | the same |
+//! | `HALF_OPEN_V4` | `FlowKeyV4` | `FlowValueV4` | xdp, tc | xdp, tc | the same |
+//! | `HALF_OPEN_V6` | `FlowKey` | `FlowValue` | xdp, tc | xdp, tc | the same |
 //! | `SOCKETS` | `SocketKey` | `SocketValue` | connect, sendmsg, release | recvmsg, getpeername, sendmsg | the same |
 //! | `NAMES` | service id | `NameValue` | agent | `seaway dump` | as `SERVICES` |
 //! | `BACKEND_COUNTERS` | backend id | `BackendCounters` | xdp | `seaway dump` | – |
@@ -69,6 +71,12 @@ pub(crate) static FLOWS_V4: LruHashMap<FlowKeyV4, FlowValueV4> = LruHashMap::wit
 pub(crate) static FLOWS_V6: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(1, 0);
 
 #[map]
+pub(crate) static HALF_OPEN_V4: LruHashMap<FlowKeyV4, FlowValueV4> = LruHashMap::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static HALF_OPEN_V6: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(1, 0);
+
+#[map]
 pub(crate) static SOCKETS: LruHashMap<SocketKey, SocketValue> = LruHashMap::with_max_entries(1, 0);
 
 #[map]
@@ -113,15 +121,15 @@ pub(crate) static STAND_IN: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static ROUTE_GENERATION: Array<u64> = Array::with_max_entries(1, 0);
 
-/// Scratch memory of the packet programs, see `Tables::settle`; neither pinned nor read by anybody else.
+/// Scratch memory of the packet programs, see `Tables::keep_headers`; neither pinned nor read by anybody else.
 #[map]
 pub(crate) static HEADERS: PerCpuArray<Headers> = PerCpuArray::with_max_entries(1, 0);
 
-/// The same for `Tables::settle_plan`.
+/// The same for `Tables::keep_plan`.
 #[map]
 pub(crate) static PLAN: PerCpuArray<Plan> = PerCpuArray::with_max_entries(1, 0);
 
-/// The same for `Tables::settle_inner`.
+/// The same for `Tables::keep_inner`.
 #[map]
 pub(crate) static INNER: PerCpuArray<Inner> = PerCpuArray::with_max_entries(1, 0);
 

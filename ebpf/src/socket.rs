@@ -109,6 +109,14 @@ pub fn restore<C: SocketCall, T: Tables>(call: &mut C, tables: &T) {
     }
 }
 
+/// Whether the socket was led to the packet's destination by its system call, so that the packet is translated
+/// already although its destination is a frontend too.
+#[inline(never)]
+pub(crate) fn has_peer<T: Tables>(cookie: u64, key: &FlowKey, tables: &T) -> bool {
+    let entry = socket_ref(key.dst, key.dport, SOCKET_PEER);
+    cookie != 0 && tables.socket(&SocketKey { cookie, entry }).is_some()
+}
+
 /// The socket is gone: so are its entries.
 #[inline(always)]
 pub fn release<T: Tables>(cookie: u64, tables: &T) {

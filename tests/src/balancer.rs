@@ -70,7 +70,7 @@ impl Balancer for Site {
         };
         let fate = match self.send(&mut packet) {
             Ok(Verdict::NotOurs | Verdict::Translated) => Fate::Passed,
-            Ok(Verdict::Transmit(_) | Verdict::Resolve(_)) => Fate::Sent,
+            Ok(Verdict::Transmit(_) | Verdict::Resolve(_) | Verdict::Arrive(_)) => Fate::Sent,
             Ok(Verdict::TooBig(mtu)) => answered(&mut packet, Answer::TooBig, mtu),
             Ok(Verdict::Echo) => answered(&mut packet, Answer::Echo, 0),
             Err(reason) => match reason.action() {

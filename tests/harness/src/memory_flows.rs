@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use seaway_common::{FlowKey, FlowValue, Hop, Reason};
+use seaway_common::{Be32, FlowKey, FlowValue, Hop, Reason};
 use seaway_ebpf::{FlowEntry, Flows};
 
 /// The flows of one address family.
@@ -46,10 +46,17 @@ impl Default for MemoryFlows {
 }
 
 impl Flows for MemoryFlows {
+    // One kind serves both.
+    const WIDE: bool = true;
+
     type Flow = Entry;
 
     fn flow(&self, key: &FlowKey) -> Option<Entry> {
         self.entries.borrow().get(key).cloned()
+    }
+
+    fn half_open(&self, key: &FlowKey) -> Option<Entry> {
+        self.flow(key)
     }
 
     fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason> {
@@ -67,6 +74,10 @@ impl Flows for MemoryFlows {
             return Ok(false);
         }
         self.put_flow(key, value).map(|()| true)
+    }
+
+    fn promote_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason> {
+        self.put_flow(key, value)
     }
 
     fn remove_flow(&self, key: &FlowKey) {
@@ -87,7 +98,11 @@ impl FlowEntry for Entry {
         self.0.set(FlowValue { state, last_seen: now, ..self.0.get() });
     }
 
-    fn set_hop(&self, state: u16, hop: &Hop, mtu: u16) {
-        self.0.set(FlowValue { state, hop: *hop, mtu, ..self.0.get() });
+    fn set_ack(&self, ack: Be32) {
+        self.0.set(FlowValue { ack, ..self.0.get() });
+    }
+
+    fn set_hop(&self, state: u16, hop: &Hop, mtu: u16, generation: u16) {
+        self.0.set(FlowValue { state, hop: *hop, mtu, generation, ..self.0.get() });
     }
 }
