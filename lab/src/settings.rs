@@ -21,7 +21,8 @@ pub struct NodeSettings {
     pub bridge_netfilter: bool,
     /// Gives it a second uplink, to a network where nobody asks for Services.
     pub second_uplink: bool,
-    reason: Option<&'static str>,
+    /// Why it is gentler than [`hostile`](Self::hostile), if it is.
+    pub reason: Option<&'static str>,
 }
 
 /// What a node's filter chains do with packets.
@@ -65,12 +66,6 @@ impl NodeSettings {
             second_uplink: false,
             reason: Some(why),
         }
-    }
-
-    /// Why it is gentler than [`hostile`](Self::hostile), if it is.
-    #[must_use]
-    pub const fn reason(&self) -> Option<&'static str> {
-        self.reason
     }
 }
 

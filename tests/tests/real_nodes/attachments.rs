@@ -1,14 +1,13 @@
 //! Interfaces that come, go and have names, and programs of others.
 
 use std::{
-    fs,
     net::SocketAddr,
     process::Command,
     time::{Duration, Instant},
 };
 
 use ipnet::IpNet;
-use seaway_harness::{Agent, AgentSetup, privileged, skip, test_name, wait_for};
+use seaway_harness::{AgentSetup, privileged, skip, test_name, wait_for};
 use seaway_lab::{
     End, Layout, Namespace, NodeSettings, Route, Topology, Veth,
     probe::{Outcome, Probe, Transport},
@@ -248,5 +247,4 @@ fn row_17_objects() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    let _: (Option<Agent>, Option<fs::File>) = (None, None);
 }

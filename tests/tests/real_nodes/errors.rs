@@ -49,7 +49,7 @@ fn row_a5_rate_of_errors() {
     case.topology.node.open_ports(&[9]).unwrap();
     let _agent = case.start();
     let sender = Sender::new((case.client(), "eth0"), (case.node(), Topology::CLIENT_INTERFACE));
-    let mut answers = |to: SocketAddr| {
+    let answers = |to: SocketAddr| {
         let from = SocketAddr::new(Topology::CLIENT[usize::from(to.is_ipv6())], 1);
         let packet = packets::udp(from, to, b"x");
         (0..SENT).for_each(|_| sender.send(&packet));

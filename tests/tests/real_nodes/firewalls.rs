@@ -7,7 +7,7 @@ use seaway_lab::{
     Firewall, NodeSettings, Topology,
     probe::{Outcome, Transport},
 };
-use seaway_tests::nodes::case::{Case, DNS, From, NODE_WEB, WEB, ip, node_port, pod, vip, web, web_at};
+use seaway_tests::nodes::case::{Case, DNS, From, NODE_WEB, WEB, node_port, pod, vip, web, web_at};
 
 /// Connections to the same server, so that some of their ports are node ports.
 const CONNECTIONS: usize = 300;
@@ -41,7 +41,7 @@ fn row_04_invalid() {
 fn row_10_bridge() {
     privileged!();
     use seaway_lab::Layout;
-    use seaway_tests::nodes::{Matrix, Nodes, by_hand};
+    use seaway_tests::nodes::{Matrix, Nodes};
     for bridge_netfilter in [false, true] {
         let settings = NodeSettings { bridge_netfilter, ..NodeSettings::hostile() };
         for pod_interface in ["cni0", "veth*"] {
@@ -59,7 +59,6 @@ fn row_10_bridge() {
             );
         }
     }
-    let _ = by_hand;
 }
 
 /// Connections that the kernel masquerades, with ports that are node ports too, belong to their flow.
@@ -148,5 +147,4 @@ fn row_30_cni_masquerade() {
         }
         assert!(agent.terminate().success());
     }
-    let _ = ip;
 }

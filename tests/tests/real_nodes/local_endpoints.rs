@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use seaway_harness::{AgentSetup, privileged};
-use seaway_lab::{Layout, NodeSettings, Offload, TwoNodes, probe::Transport};
+use seaway_lab::{Layout, NodeSettings, Offload, probe::Transport};
 use seaway_tests::nodes::{
     Endpoint, Frontend, NAME, Nodes, Policy, Service,
     case::{Case, DNS, From, NODE_DNS, NODE_WEB, WEB, node_port, vip},
@@ -28,7 +28,6 @@ fn check_without_pod_interface(layout: Layout) {
             }
         }
     }
-    let _ = TwoNodes::CLIENT;
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn check_own_addresses(policy: &str) {
     case.serve(From::Node, "node-process", &own, &[22, NODE_WEB], &[]);
     case.serve(From::Node, "node-local-dns", &[local_dns], &[], &[DNS]);
     case.topology.node.open_ports(&[22, DNS]).unwrap();
-    let mut agent = case.start();
+    let agent = case.start();
     let mut failed = Vec::new();
     let mut check = |from: From, transport, to: SocketAddr, name: &str| {
         let outcome = case.ask(from, transport, to);

@@ -11,10 +11,7 @@ use std::{
 };
 
 use seaway_harness::{privileged, wait_for};
-use seaway_lab::{
-    Topology,
-    probe::{Outcome, Probe, Prober, Transport},
-};
+use seaway_lab::probe::{Outcome, Probe, Prober, Transport};
 use seaway_tests::nodes::case::{Case, DNS, From, NODE_DNS, NODE_WEB, WEB, node_port, vip, web};
 
 const CONNECTIONS: usize = 200;
@@ -28,16 +25,16 @@ fn keep_asking(case: &Case, stopped: &AtomicBool) -> (usize, Vec<String>) {
         let mut prober = Prober::default();
         let mut lost = Vec::new();
         let mut sent = 0;
-        let mut gone = vec![false; CONNECTIONS];
+        let mut gone = [false; CONNECTIONS];
         while !stopped.load(Ordering::Acquire) {
-            for number in 0..CONNECTIONS {
+            for (number, is_gone) in gone.iter_mut().enumerate() {
                 let family = number % 2;
                 let (transport, to) = match number % 4 {
                     0 | 1 => (Transport::Tcp, node_port(family, NODE_WEB)),
                     2 => (Transport::UdpUnconnected, node_port(family, NODE_DNS)),
                     _ => (Transport::UdpUnconnected, vip(family, DNS)),
                 };
-                if gone[number] {
+                if *is_gone {
                     continue;
                 }
                 sent += 1;
@@ -46,7 +43,7 @@ fn keep_asking(case: &Case, stopped: &AtomicBool) -> (usize, Vec<String>) {
                 let probe = Probe { flow: Some(number.to_string()), timeout_ms, ..Probe::new(transport, to) };
                 let outcome = prober.ask(&probe);
                 if !matches!(outcome, Outcome::Answered { .. }) {
-                    gone[number] = transport == Transport::Tcp;
+                    *is_gone = transport == Transport::Tcp;
                     lost.push(format!("{transport:?} {to}: {outcome:?}"));
                 }
                 if stopped.load(Ordering::Acquire) {
@@ -174,5 +171,4 @@ fn row_pins() {
         wait_for("service", Duration::from_secs(6), || served(from, to));
     }
     assert_eq!(agent.status().warnings, Vec::<String>::new());
-    let _ = Topology::CLIENT;
 }

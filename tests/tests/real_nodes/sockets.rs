@@ -1,9 +1,6 @@
 //! What programs do with sockets.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use seaway_harness::{privileged, wait_for};
 use seaway_lab::{
@@ -251,5 +248,4 @@ fn row_32_udp_removal() {
     wait_for("an answer to a socket from before", Duration::from_secs(5), || {
         client.ask(&early).unwrap().name() == Some("p2")
     });
-    let _: Option<IpAddr> = None;
 }

@@ -14,7 +14,7 @@ use seaway_lab::{
 };
 use seaway_tests::nodes::{
     Endpoint, Frontend, Nodes, Policy, ScriptServer, Service, by_hand,
-    case::{Case, From, NODE_WEB, WEB, ip, node_port, pod, vip, web},
+    case::{Case, From, NODE_WEB, WEB, ip, node_port, vip, web},
     packets::{Segment, Sender, tcp},
 };
 
@@ -325,7 +325,6 @@ fn row_21_tcp_states() {
         let stream = connected.join().unwrap();
         stream.unwrap_or_else(|error| panic!("after the endpoint has changed: {error}"));
     });
-    let _ = pod(1);
 }
 
 /// Runs `work` for every item in a namespace at the same time; what it returns is what failed.

@@ -1,18 +1,18 @@
 //! The way to the endpoint: neighbours, MTU, source addresses, offloads of UDP.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use ipnet::IpNet;
 use seaway_harness::privileged;
 use seaway_lab::{
-    Node, NodeSettings, Route, Topology,
-    probe::{Outcome, Probe, Prober, Transport},
+    Topology,
+    probe::{Outcome, Probe, Transport},
 };
 use seaway_tests::nodes::{
-    case::{Case, DNS, From, NODE_DNS, NODE_WEB, WEB, ip, node_port, pod, vip, web_at},
+    case::{Case, DNS, From, NODE_DNS, NODE_WEB, WEB, node_port, pod, vip, web_at},
     packets::{self, Sender},
 };
 
@@ -211,7 +211,4 @@ fn row_28_misc() {
         };
         check("after down and up");
     }
-    let _: (Option<Node>, Option<NodeSettings>, Option<Route>, Option<Prober>, Option<IpAddr>) =
-        Default::default();
-    let _ = ip;
 }
