@@ -29,9 +29,10 @@ const PODS: u8 = 2;
 /// A network with servers in it, and what an agent on `n1` works with. No agent runs yet.
 #[derive(Debug)]
 pub struct Nodes {
+    /// Before the cgroup, which goes when nobody is in it.
+    _servers: Vec<EchoProcess>,
     /// Folders, cgroup and pins; before the namespaces, so that programs are detached first.
     pub setup: AgentSetup,
-    _servers: Vec<EchoProcess>,
     /// The namespaces.
     pub network: TwoNodes,
 }
@@ -50,7 +51,7 @@ impl Nodes {
         }
         setup.write("services.yaml", &manifests(&network));
         let servers = start_servers(&network, &setup);
-        Self { setup, _servers: servers, network }
+        Self { _servers: servers, setup, network }
     }
 
     /// Starts an agent on `n1` and waits until it is ready.

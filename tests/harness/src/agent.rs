@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{ApiServer, launcher};
 
 /// Long enough for a loaded machine; a test that reaches it has failed anyway.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const PINS: &str = "seaway-test-";
 
 static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -50,9 +50,10 @@ pub enum From {
 /// The network with its servers. No agent runs yet.
 #[derive(Debug)]
 pub struct Case {
+    /// Before the cgroup, which goes when nobody is in it.
+    servers: Vec<EchoProcess>,
     /// Folders, cgroup and pins; before the namespaces, so that programs are detached first.
     pub setup: AgentSetup,
-    servers: Vec<EchoProcess>,
     /// The namespaces.
     pub topology: Topology,
 }
@@ -80,7 +81,7 @@ impl Case {
         setup.write("web.yaml", &web(endpoints, ""));
         setup.write("node.yaml", &node(Topology::NODE));
         let servers = Vec::new();
-        let mut case = Self { setup, servers, topology };
+        let mut case = Self { servers, setup, topology };
         for (number, addresses) in (1..).zip(addresses) {
             case.serve(From::Pod(number), PODS[number - 1], &addresses, &[WEB], &[DNS]);
         }
