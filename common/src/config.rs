@@ -19,6 +19,12 @@ pub const CONFIG_CROSS: u32 = 1 << 2;
 /// passed to the stack, also where no stack owns the address.
 pub const CONFIG_KERNEL_FLOWS: u32 = 1 << 3;
 
+/// The node has a route for the IPv4 addresses of Services: its own packets to them leave by an interface,
+/// where they are translated or refused.
+pub const CONFIG_ROUTED_V4: u32 = 1 << 4;
+/// The same over IPv6.
+pub const CONFIG_ROUTED_V6: u32 = 1 << 5;
+
 /// A range of addresses. 32 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -111,6 +117,12 @@ impl Config {
     pub const fn snat_for(&self, addr: &Addr) -> Option<&Addr> {
         let own = if addr.is_v4() { &self.snat_v4 } else { &self.snat_v6 };
         if own.is_zero() { None } else { Some(own) }
+    }
+
+    /// Whether the node has a route for addresses of Services in the family of `addr`.
+    #[inline(always)]
+    pub const fn is_routed(&self, addr: &Addr) -> bool {
+        self.flags & if addr.is_v4() { CONFIG_ROUTED_V4 } else { CONFIG_ROUTED_V6 } != 0
     }
 
     /// Whether an address is a pod's.

@@ -37,9 +37,12 @@ pub enum MapName {
     Sockets,
     /// Hash from service id to [`crate::NameValue`]; no program reads it.
     Names,
-    /// Per-CPU array of [`crate::BackendCounters`] by backend id.
+    /// Array of [`crate::BackendCounters`] by backend id, mapped into user space: totals without what is
+    /// in cells.
     BackendCounters,
-    /// Per-CPU array of [`crate::ServiceCounters`] by service id.
+    /// Per-CPU array of [`crate::CounterCell`].
+    CounterCells,
+    /// Array of [`crate::ServiceCounters`] by service id, mapped into user space.
     ServiceCounters,
     /// Per-CPU array of `u64` by [`crate::Reason`].
     Reasons,
@@ -83,6 +86,7 @@ impl MapName {
         Self::Sockets,
         Self::Names,
         Self::BackendCounters,
+        Self::CounterCells,
         Self::ServiceCounters,
         Self::Reasons,
         Self::Config,
@@ -112,6 +116,7 @@ impl MapName {
             Self::Sockets => "SOCKETS",
             Self::Names => "NAMES",
             Self::BackendCounters => "BACKEND_COUNTERS",
+            Self::CounterCells => "COUNTER_CELLS",
             Self::ServiceCounters => "SERVICE_COUNTERS",
             Self::Reasons => "REASONS",
             Self::Config => "CONFIG",
@@ -157,14 +162,16 @@ pub struct Capacities {
 }
 
 impl Capacities {
-    /// Room for 10,000 services with 100,000 endpoints several times over, below 256 MB in all.
+    /// Room for 10,000 services with 100,000 endpoints several times over, and for as many flows as
+    /// kube-proxy leaves room for at least (`--conntrack-min`, 131,072); below 128 MB in all on a node of 64
+    /// CPUs (`tests/tests/map_memory.rs`).
     pub const DEFAULT: Self = Self {
         frontends: 131_072,
         services: 65_536,
         backends: 262_144,
-        slots: 4_194_304,
-        flows_v4: 524_288,
-        flows_v6: 262_144,
+        slots: 1_048_576,
+        flows_v4: 262_144,
+        flows_v6: 131_072,
         sockets: 131_072,
         source_ranges: 65_536,
         affinity: 65_536,
@@ -177,6 +184,7 @@ impl Capacities {
         match map {
             MapName::Meta | MapName::Config | MapName::StandIn | MapName::RouteGeneration => 1,
             MapName::FlowCounts => 2,
+            MapName::CounterCells => crate::COUNTER_CELLS,
             MapName::Services | MapName::Addresses => self.frontends,
             MapName::Slots => self.slots.div_ceil(crate::SLOTS_PER_VALUE),
             MapName::Backends | MapName::BackendCounters | MapName::Connections => self.backends,

@@ -19,10 +19,10 @@ pub struct FlowsV4;
 pub struct FlowsV6;
 
 /// A value of `FLOWS_V4` or `HALF_OPEN_V4`, where it lies.
-pub struct FlowV4(*mut FlowValueV4);
+pub struct FlowV4(pub *mut FlowValueV4);
 
 /// A value of `FLOWS_V6` or `HALF_OPEN_V6`, where it lies.
-pub struct FlowV6(*mut FlowValue);
+pub struct FlowV6(pub *mut FlowValue);
 
 /// Both families alike: the maps, how keys and values get into them, and the handle of an entry.
 macro_rules! flows {
@@ -89,6 +89,11 @@ macro_rules! flows {
         // the program, and elements stay readable until it ends. Another CPU may write these members
         // meanwhile: single aligned words, and either value is a right one.
         impl FlowEntry for $entry {
+            #[inline(always)]
+            fn place(&self) -> (*mut core::ffi::c_void, bool) {
+                (self.0.cast(), $wide)
+            }
+
             #[inline(always)]
             fn get(&self) -> FlowValue {
                 // SAFETY: see above.

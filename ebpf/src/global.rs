@@ -3,10 +3,11 @@
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use seaway_common::Reason;
+use seaway_common::{FlowValue, FlowValueV4, Reason};
 use seaway_ebpf::{
-    EGRESS, Flows, FlowsV4, FlowsV6, GLOBAL, INGRESS, KernelTables, Packet, SkbPacket, Stage, Started,
-    Tables, XdpPacket, start_flow, translate_parsed,
+    Claim, EGRESS, FlowV4, FlowV6, Flows, FlowsV4, FlowsV6, GLOBAL, INGRESS, KernelTables, Packet, Plan,
+    SkbPacket, Stage, Started, Tables, XdpPacket, attempt, deliver, start_flow, translate_icmp,
+    translate_parsed,
 };
 
 /// [`start_flow`] for XDP, of flows over IPv4.
@@ -59,14 +60,15 @@ fn started<P: Packet, F: Flows>(packet: &mut P, flows: &F, stage: Stage) -> u64 
     started.unwrap_or(Started::No(Reason::Inconsistent)).code()
 }
 
-/// What becomes of a packet at the ingress, of flows over IPv4.
+/// [`attempt`] of flows over IPv4.
 ///
 /// # Safety
-/// As above.
+/// The plan is the program's, which left the headers in their place.
 #[unsafe(no_mangle)]
 #[inline(never)]
-unsafe extern "C" fn ingress_v4(ctx: *mut __sk_buff) -> u64 {
-    translated::<_, INGRESS>(ctx, &FlowsV4, Stage::Ingress)
+unsafe extern "C" fn attempt_v4(plan: *mut Plan, egress: u64) -> u64 {
+    // SAFETY: the caller vouches for the plan.
+    unsafe { attempted(plan, &FlowsV4, egress) }
 }
 
 /// The same over IPv6.
@@ -75,34 +77,82 @@ unsafe extern "C" fn ingress_v4(ctx: *mut __sk_buff) -> u64 {
 /// As above.
 #[unsafe(no_mangle)]
 #[inline(never)]
-unsafe extern "C" fn ingress_v6(ctx: *mut __sk_buff) -> u64 {
-    translated::<_, INGRESS>(ctx, &FlowsV6, Stage::Ingress)
+unsafe extern "C" fn attempt_v6(plan: *mut Plan, egress: u64) -> u64 {
+    // SAFETY: as above.
+    unsafe { attempted(plan, &FlowsV6, egress) }
 }
 
-/// The same at the egress, over IPv4.
-///
 /// # Safety
 /// As above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-unsafe extern "C" fn egress_v4(ctx: *mut __sk_buff) -> u64 {
-    translated::<_, EGRESS>(ctx, &FlowsV4, Stage::Egress)
-}
-
-/// The same at the egress, over IPv6.
-///
-/// # Safety
-/// As above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-unsafe extern "C" fn egress_v6(ctx: *mut __sk_buff) -> u64 {
-    translated::<_, EGRESS>(ctx, &FlowsV6, Stage::Egress)
-}
-
-/// With the headers that the caller left in their place.
 #[inline(always)]
-fn translated<F: Flows, const PROGRAM: u8>(ctx: *mut __sk_buff, flows: &F, stage: Stage) -> u64 {
-    let (ctx, tables) = (TcContext::new(ctx), KernelTables::<PROGRAM>);
-    let mut packet = SkbPacket::known(&ctx);
-    tables.keep_headers(|headers| translate_parsed(&mut packet, headers, &tables, flows, stage)).unwrap_or(0)
+unsafe fn attempted<F: Flows>(plan: *mut Plan, flows: &F, egress: u64) -> u64 {
+    if plan.is_null() {
+        return Claim::No(Reason::Inconsistent).code();
+    }
+    // SAFETY: the caller's, which does not use it meanwhile.
+    let plan = unsafe { &mut *plan };
+    let tables = KernelTables::<GLOBAL>;
+    tables
+        .keep_headers(|headers| attempt(headers.key(), plan, &tables, flows, egress != 0))
+        .unwrap_or(Claim::No(Reason::Inconsistent))
+        .code()
 }
+
+/// Functions of the classifiers: one for each way of an interface and each form of the flow maps.
+macro_rules! classifiers {
+    ($program:ident, $stage:ident, $flows:ident, $entry:ident, $value:ident, $translate:ident, $icmp:ident, $deliver:ident) => {
+        /// [`translate_parsed`] of one way and form.
+        ///
+        /// # Safety
+        /// The context is the program's, which left the headers in their place.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        unsafe extern "C" fn $translate(ctx: *mut __sk_buff) -> u64 {
+            let (ctx, tables) = (TcContext::new(ctx), KernelTables::<$program>);
+            let mut packet = SkbPacket::known(&ctx);
+            tables
+                .keep_headers(|headers| {
+                    translate_parsed(&mut packet, headers, &tables, &$flows, Stage::$stage)
+                })
+                .unwrap_or(0)
+        }
+
+        /// [`translate_icmp`] of one way and form.
+        ///
+        /// # Safety
+        /// As above.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        unsafe extern "C" fn $icmp(ctx: *mut __sk_buff) -> u64 {
+            let (ctx, tables) = (TcContext::new(ctx), KernelTables::<$program>);
+            let mut packet = SkbPacket::known(&ctx);
+            tables
+                .keep_headers(|headers| translate_icmp(&mut packet, headers, &tables, &$flows, Stage::$stage))
+                .unwrap_or(0)
+        }
+
+        /// [`deliver`] of one way and form.
+        ///
+        /// # Safety
+        /// As above; the entry is the packet's.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        unsafe extern "C" fn $deliver(ctx: *mut __sk_buff, entry: *mut $value, moved: u64) -> u64 {
+            if entry.is_null() {
+                return 0;
+            }
+            let (ctx, tables) = (TcContext::new(ctx), KernelTables::<$program>);
+            let (mut packet, flow) = (SkbPacket::known(&ctx), $entry(entry));
+            tables
+                .keep_headers(|headers| {
+                    deliver(&mut packet, headers, &flow, &tables, Stage::$stage, moved != 0)
+                })
+                .unwrap_or(0)
+        }
+    };
+}
+
+classifiers!(INGRESS, Ingress, FlowsV4, FlowV4, FlowValueV4, ingress_v4, icmp_ingress_v4, deliver_ingress_v4);
+classifiers!(INGRESS, Ingress, FlowsV6, FlowV6, FlowValue, ingress_v6, icmp_ingress_v6, deliver_ingress_v6);
+classifiers!(EGRESS, Egress, FlowsV4, FlowV4, FlowValueV4, egress_v4, icmp_egress_v4, deliver_egress_v4);
+classifiers!(EGRESS, Egress, FlowsV6, FlowV6, FlowValue, egress_v6, icmp_egress_v6, deliver_egress_v6);

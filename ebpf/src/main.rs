@@ -20,7 +20,7 @@ mod programs {
     use seaway_common::{Action, Reason};
     use seaway_ebpf::{
         Answer, EGRESS, FlowsV4, FlowsV6, INGRESS, KernelTables, SOCKET, SkbPacket, SockAddr4, SockAddr6,
-        Stage, Verdict, XDP, XdpPacket, answer, cookie_of, count, refuse, socket, translate,
+        Stage, Verdict, XDP, XdpPacket, answer, count, refuse, released, socket, translate,
         vouch_for_address,
     };
 
@@ -173,7 +173,7 @@ mod programs {
 
     #[cgroup_sock(sock_release)]
     fn sock_release(ctx: SockContext) -> i32 {
-        socket::release(cookie_of(&ctx), &KernelTables::<SOCKET>);
+        socket::release(released(&ctx), &KernelTables::<SOCKET>);
         PROCEED
     }
 

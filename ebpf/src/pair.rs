@@ -47,9 +47,13 @@ pub(crate) fn establish<T: Tables, F: Flows>(
         }
         tries += 1;
         plan.sport = Be16::new(sport as u16);
-        if attempt(key, plan, tables, flows, egress)? {
-            tables.count_open(plan.choice.id, true);
-            return open(key, plan, flows);
+        match tables.attempt(key, plan, flows, egress) {
+            Claim::Made => {
+                tables.count_open(plan.choice.id, true);
+                return open(key, plan, flows);
+            }
+            Claim::Taken => {}
+            Claim::No(reason) => return Err(reason),
         }
         // Steps that grow: neighbouring clients part after the first.
         sport = first + (start % ports + tries * tries) % ports;
@@ -59,13 +63,13 @@ pub(crate) fn establish<T: Tables, F: Flows>(
 
 /// Tries to claim the port of the plan. Leaves the plan as the packet's own entry has to be if that works.
 #[inline(never)]
-fn attempt<T: Tables, F: Flows>(
+pub fn attempt<T: Tables, F: Flows>(
     key: &FlowKey,
     plan: &mut Plan,
     tables: &T,
     flows: &F,
     egress: bool,
-) -> Result<bool, Reason> {
+) -> Claim {
     write_forward(key, plan, tables);
     turn_round(key, plan, egress);
     let mut claimed = claim(plan, flows);
@@ -80,14 +84,10 @@ fn attempt<T: Tables, F: Flows>(
             GivesWay::No => {}
         }
     }
-    match claimed {
-        Claim::Made => {
-            turn_back(key, plan, egress);
-            Ok(true)
-        }
-        Claim::Taken => Ok(false),
-        Claim::No(reason) => Err(reason),
+    if matches!(claimed, Claim::Made) {
+        turn_back(key, plan, egress);
     }
+    claimed
 }
 
 /// Fills in what the packet becomes.
@@ -170,10 +170,35 @@ pub(crate) fn open<F: Flows>(key: &FlowKey, plan: &Plan, flows: &F) -> Result<()
 }
 
 /// What came of a source port.
-enum Claim {
+pub enum Claim {
+    /// The flow has it.
     Made,
+    /// Another flow has it.
     Taken,
+    /// The tables take no entry.
     No(Reason),
+}
+
+impl Claim {
+    /// As a number that fits a register.
+    #[inline(always)]
+    pub fn code(self) -> u64 {
+        match self {
+            Self::Taken => 0,
+            Self::Made => 1,
+            Self::No(reason) => 2 + u64::from(reason as u32),
+        }
+    }
+
+    /// From that number.
+    #[inline(always)]
+    pub(crate) fn of(code: u64) -> Self {
+        match code {
+            0 => Self::Taken,
+            1 => Self::Made,
+            reason => Self::No(Reason::of((reason - 2) as u32).unwrap_or(Reason::Inconsistent)),
+        }
+    }
 }
 
 /// The bits of a request's entry that follow from how its flow started: at an interface's egress, or at an

@@ -11,7 +11,7 @@ use seaway_common::{
 use crate::headers::{ETHERNET_LEN, Headers, RST};
 use crate::packet::{Route, Way};
 use crate::select::{Choice, select};
-use crate::translate::Stage;
+use crate::translate::{Stage, forget};
 use crate::{FlowEntry, Flows, Packet, Tables, pair, socket};
 
 /// What a new flow gets.
@@ -129,6 +129,9 @@ fn follow<P: Packet, T: Tables, F: Flows>(
     if let Err(reason) = selected {
         return Started::No(reason);
     }
+    if headers.replaces {
+        forget(&headers.key, flows); // Or its entry would hide the new one, which is half-open.
+    }
     plan.value.hop = Hop::default();
     plan.value.mtu = 0;
     plan.value.state = 0;
@@ -203,6 +206,7 @@ impl Started {
     }
 
     /// From that number.
+    #[cfg(target_arch = "bpf")]
     #[inline(always)]
     pub(crate) fn of(code: u64) -> Self {
         match code {
@@ -294,7 +298,11 @@ fn unserved<T: Tables>(headers: &Headers, tables: &T) -> Result<(), Reason> {
         return Ok(());
     }
     let dst = &headers.key.dst;
-    if tables.address(dst) & ADDRESS_CLUSTER_IP != 0 {
+    let bits = tables.address(dst);
+    if bits & ADDRESS_OWN != 0 {
+        return Ok(()); // The node's stack knows.
+    }
+    if bits & ADDRESS_CLUSTER_IP != 0 {
         return Err(Reason::UndefinedPort);
     }
     match tables.config() {

@@ -1,7 +1,8 @@
 //! What the logic reads and writes: BPF maps in the kernel, plain collections in tests.
 
+use crate::pair::{Claim, attempt};
 use crate::start::{self, Started};
-use crate::translate::{Stage, translate_parsed};
+use crate::translate::{Stage, deliver, translate_icmp, translate_parsed};
 use crate::{Headers, Inner, Packet, Plan, Room};
 use seaway_common::{
     Addr, AffinityKey, AffinityValue, BackendValue, Be16, Be32, Config, FlowKey, FlowValue, FragmentKey,
@@ -42,6 +43,14 @@ pub trait Tables {
         start::flow(packet, headers, self, flows, stage)
     }
 
+    /// Runs [`attempt`](crate::pair::attempt), kept like `start`.
+    fn attempt<F: Flows>(&self, key: &FlowKey, plan: &mut Plan, flows: &F, egress: bool) -> Claim
+    where
+        Self: Sized,
+    {
+        attempt(key, plan, self, flows, egress)
+    }
+
     /// Runs [`translate_parsed`](crate::translate::translate_parsed), kept like `start`.
     fn translate<P: Room, F: Flows>(
         &self,
@@ -54,6 +63,29 @@ pub trait Tables {
         Self: Sized,
     {
         translate_parsed(packet, headers, self, flows, stage)
+    }
+
+    /// Runs [`translate_icmp`](crate::translate::translate_icmp), kept like `start`.
+    fn icmp<P: Room, F: Flows>(&self, packet: &mut P, headers: &Headers, flows: &F, stage: Stage) -> u64
+    where
+        Self: Sized,
+    {
+        translate_icmp(packet, headers, self, flows, stage)
+    }
+
+    /// Runs [`deliver`](crate::translate::deliver), kept like `start`.
+    fn deliver<P: Room, E: FlowEntry>(
+        &self,
+        packet: &mut P,
+        headers: &Headers,
+        flow: &E,
+        stage: Stage,
+        moved: bool,
+    ) -> u64
+    where
+        Self: Sized,
+    {
+        deliver(packet, headers, flow, self, stage, moved)
     }
 
     /// What user space says about the node; none before it said anything.
@@ -178,6 +210,10 @@ pub trait Flows {
 
 /// One flow entry, read and changed in place: programs have little stack for copies.
 pub trait FlowEntry {
+    /// Where the entry lies, and whether it is of the wide form.
+    #[cfg(target_arch = "bpf")]
+    fn place(&self) -> (*mut core::ffi::c_void, bool);
+
     /// A copy of the entry.
     fn get(&self) -> FlowValue;
 

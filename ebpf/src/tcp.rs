@@ -92,15 +92,20 @@ fn sums_up<P: Packet>(packet: &P, headers: &Headers) -> bool {
     if checksum == !pseudo.checksum() {
         return true;
     }
-    if length & 3 != 0 {
-        return true; // With a text that says why it was sent (RFC 9293, section 3.5.3); nobody does.
-    }
     let mut sum = pseudo;
     let mut word = 0;
-    while word < RESET_WORDS && word * 4 < length {
+    while word < RESET_WORDS && word * 4 + 4 <= length {
         let Ok(value) = packet.read::<u32>(headers.l4() + word * 4) else { return false };
         sum = sum.word(value);
         word += 1;
     }
-    sum.checksum() == 0
+    // A text may say why it was sent (RFC 9293, section 3.5.3).
+    let mut rest = [0; 4];
+    let mut byte = 0;
+    while byte < 3 && word * 4 + byte < length {
+        let Ok(value) = packet.read::<u8>(headers.l4() + word * 4 + byte) else { return false };
+        rest[byte] = value;
+        byte += 1;
+    }
+    sum.word(u32::from_ne_bytes(rest)).checksum() == 0
 }

@@ -190,6 +190,23 @@ enum Done {
     No,
 }
 
+impl Done {
+    /// From its number, and that which belongs to it.
+    #[inline(always)]
+    fn of(number: u32, detail: u32) -> Result<Self, Reason> {
+        Ok(match number {
+            TRANSLATED => Self::Translated,
+            TRANSMIT => Self::Transmit,
+            RESOLVE => Self::Resolve,
+            ARRIVE => Self::Arrive,
+            TOO_BIG => Self::TooBig,
+            ECHO => Self::Echo,
+            NO => return Err(Reason::of(detail).unwrap_or(Reason::Inconsistent)),
+            _ => Self::NotOurs,
+        })
+    }
+}
+
 #[inline(always)]
 fn translate_headers<P: Room, T: Tables, F: Flows>(
     packet: &mut P,
@@ -199,17 +216,19 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
     stage: Stage,
     detail: &mut u32,
 ) -> Result<Done, Reason> {
+    if stage != Stage::Early && packet.is_translated() {
+        packet.note_translated(false);
+        return Ok(Done::NotOurs);
+    }
     if stage != Stage::Early {
         if headers.is_icmp() {
-            return translate_icmp(packet, headers, tables, flows, stage, detail);
+            let code = tables.icmp(packet, headers, flows, stage);
+            *detail = (code >> 32) as u32;
+            return Done::of(code as u32, *detail);
         }
         if headers.part == Part::Later {
             fragment::recall(headers, tables)?;
         }
-    }
-    if stage != Stage::Early && packet.is_translated() {
-        packet.note_translated(false);
-        return Ok(Done::NotOurs);
     }
     let known = flows.flow(&headers.key);
     let mut tracked = Tracked::Fresh;
@@ -244,6 +263,7 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
             if stage == Stage::Egress && headers.is_connection() && !headers.opens() {
                 return Ok(Done::NotOurs);
             }
+            headers.replaces = known.is_some();
             // Only here does XDP copy the headers: what follows is long, and rare.
             let started = if stage == Stage::Early {
                 tables.keep_headers(|kept| {
@@ -270,7 +290,9 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
     if stage != Stage::Early {
         remember(headers, tables);
     }
-    deliver(packet, headers, &flow, tables, (stage, matches!(tracked, Tracked::Aged)), detail)
+    let code = tables.deliver(packet, headers, &flow, stage, matches!(tracked, Tracked::Aged));
+    *detail = (code >> 32) as u32;
+    Done::of(code as u32, *detail)
 }
 
 /// Whether a packet of a flow that was noted as the kernel's still is one. A note is as old as the packet
@@ -306,19 +328,24 @@ fn lift_from_bridge<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<
     if to == bridge { Ok(()) } else { packet.write(0, bridge) }
 }
 
-/// Translates an error about a packet of a flow, and says where an echo request goes.
+/// Translates an error about a packet of a flow, and says where an echo request goes. Returns what
+/// [`translate_parsed`] does.
 #[inline(always)]
-fn translate_icmp<P: Room, T: Tables, F: Flows>(
+pub fn translate_icmp<P: Room, T: Tables, F: Flows>(
     packet: &mut P,
     headers: &Headers,
     tables: &T,
     flows: &F,
     stage: Stage,
-    detail: &mut u32,
-) -> Result<Done, Reason> {
-    let translated =
-        tables.keep_inner(|inner| translate_inner(packet, headers, (tables, flows), stage, inner, detail));
-    translated.unwrap_or(Err(Reason::Inconsistent))
+) -> u64 {
+    let mut detail = 0;
+    let translated = tables.keep_inner(|inner| {
+        match translate_inner(packet, headers, (tables, flows), stage, inner, &mut detail) {
+            Ok(done) => code(done, detail),
+            Err(reason) => code(Done::No, reason as u32),
+        }
+    });
+    translated.unwrap_or(code(Done::NotOurs, 0))
 }
 
 #[inline(always)]
@@ -394,9 +421,25 @@ fn remember<T: Tables>(headers: &Headers, tables: &T) {
 }
 
 /// Rewrites the packet and sends it on its way. `moved` says that the next hop is due to be looked
-/// up again.
+/// up again. Returns what [`translate_parsed`] does.
 #[inline(always)]
-fn deliver<P: Room, E: FlowEntry, T: Tables>(
+pub fn deliver<P: Room, E: FlowEntry, T: Tables>(
+    packet: &mut P,
+    headers: &Headers,
+    flow: &E,
+    tables: &T,
+    stage: Stage,
+    moved: bool,
+) -> u64 {
+    let mut detail = 0;
+    match send_on(packet, headers, flow, tables, (stage, moved), &mut detail) {
+        Ok(done) => code(done, detail),
+        Err(reason) => code(Done::No, reason as u32),
+    }
+}
+
+#[inline(always)]
+fn send_on<P: Room, E: FlowEntry, T: Tables>(
     packet: &mut P,
     headers: &Headers,
     flow: &E,

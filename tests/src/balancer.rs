@@ -1,4 +1,4 @@
-//! What becomes of a packet at an interface: by the logic on the host, and by the programs in the kernel.
+//! What becomes of a packet at a node: by the logic on the host, and by the programs in the kernel.
 
 use seaway_common::{Action, Capacities};
 use seaway_dataplane::{
