@@ -219,6 +219,29 @@ pub fn payload(frame: &[u8]) -> &[u8] {
     frame.get(ETHER_BYTES..).unwrap_or_default()
 }
 
+/// Who sends a frame's packet to whom, and its protocol; for messages.
+pub fn described(frame: &[u8]) -> String {
+    match IpHeaders::from_slice(payload(frame)) {
+        Ok((IpHeaders::Ipv4(header, _), inside)) => {
+            format!(
+                "{} > {} {:?}",
+                IpAddr::from(header.source),
+                IpAddr::from(header.destination),
+                inside.ip_number
+            )
+        }
+        Ok((IpHeaders::Ipv6(header, _), inside)) => {
+            format!(
+                "{} > {} {:?}",
+                IpAddr::from(header.source),
+                IpAddr::from(header.destination),
+                inside.ip_number
+            )
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
 /// Whether a frame carries an ICMP or ICMPv6 error.
 pub fn is_icmp_error(frame: &[u8]) -> bool {
     let packet = payload(frame);

@@ -190,14 +190,15 @@ fn row_spoof() {
         }
     }
     let is_spoofed = |frame: &[u8]| frame.windows(5).any(|bytes| bytes == b"FROM ");
+    let mut seen = Vec::new();
     for (name, socket) in [("the pod", &arrived), ("the other network", &far_arrived)] {
-        let mut seen = Vec::new();
         while let Some(frame) = socket.receive(SILENCE, is_spoofed).unwrap() {
             let at = frame.windows(5).position(|bytes| bytes == b"FROM ").unwrap();
-            seen.push(String::from_utf8_lossy(&frame[at..]).into_owned());
+            let text = String::from_utf8_lossy(&frame[at..]);
+            seen.push(format!("{name}: {text}as {}", packets::described(&frame)));
         }
-        assert!(seen.is_empty(), "arrived at {name}: {seen:?}");
     }
+    assert!(seen.is_empty(), "arrived at\n{}", seen.join("\n"));
     // The control: a true source arrives.
     case.check_served(From::Client, Transport::UdpUnconnected, node_port(0, NODE_DNS));
     sender.send(&packets::udp((Topology::CLIENT[0], 4000).into(), node_port(0, 30_077), b"FROM the client"));

@@ -64,9 +64,6 @@ pub(crate) fn odd() -> (String, Vec<(&'static str, SocketAddr, &'static str)>) {
     add("order", order, &[slice("IPv4", &one, &plain), slice("IPv6", &one_v6, &plain)]);
     let renamed = json!({"clusterIP": "10.96.1.30", "ports": [{"port": 80, "name": "new"}]});
     add("renamed", renamed, &[slice("IPv4", &one, &json!([{"name": "old", "protocol": "TCP", "port": 80}]))]);
-    let unusable =
-        ["127.0.0.1", "0.0.0.0", "224.0.0.1", "10.1.1.111"].map(|text| json!({"addresses": [text]}));
-    add("bad", ip("10.96.1.31"), &[slice("IPv4", &json!(unusable), &plain)]);
     add(
         "edge",
         json!({"clusterIP": "10.96.1.32", "ports": [{"port": 65535}]}),
@@ -92,7 +89,6 @@ fn rows() -> Vec<(&'static str, SocketAddr, &'static str)> {
         ("families in another order, IPv4", "10.96.1.15:80", "p1"),
         ("families in another order, IPv6", "[fd96::1:15]:80", "p1"),
         ("a port that was renamed", "10.96.1.30:80", "Refused"),
-        ("unusable addresses", "10.96.1.31:80", "p1"),
         ("the last port", "10.96.1.32:65535", "p1"),
     ]
     .map(|(what, to, expected)| (what, to.parse().expect("an address"), expected))
