@@ -28,7 +28,8 @@ const READY: &str = "ready";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// Greets at once with an [`Answer`] on a line, and answers every further line with another.
+    /// Greets at once with an [`Answer`] on a line, and answers every further line with another, padded
+    /// with blanks to the question's length.
     Tcp,
     /// Answers every datagram with an [`Answer`], padded with blanks to the question's length.
     Udp,
@@ -136,14 +137,19 @@ async fn accept(name: String, listener: std::net::TcpListener) {
 /// Ends with the connection; what broke it is for the client to see.
 async fn answer_lines(name: String, stream: TcpStream, peer: SocketAddr) {
     let Ok(own) = stream.local_addr() else { return };
-    let mut line = answer(&name, peer, own.port());
-    line.push(b'\n');
+    let answer = answer(&name, peer, own.port());
     let (reader, mut writer) = stream.into_split();
     let mut questions = BufReader::new(reader).lines();
-    while writer.write_all(&line).await.is_ok() {
-        if !matches!(questions.next_line().await, Ok(Some(_))) {
+    let mut length = 0;
+    loop {
+        let mut line = answer.clone();
+        line.resize(line.len().max(length), b' ');
+        line.push(b'\n');
+        if writer.write_all(&line).await.is_err() {
             return;
         }
+        let Ok(Some(question)) = questions.next_line().await else { return };
+        length = question.len();
     }
 }
 

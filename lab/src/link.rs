@@ -1,9 +1,13 @@
 //! Links of a namespace: up, down, gone, addresses, a bridge.
 
+use futures::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::{
-    Handle, LinkBridge, LinkUnspec,
-    packet_route::{address::AddressHeaderFlags, link::LinkMessage},
+    Handle, LinkBridge, LinkBridgePort, LinkUnspec,
+    packet_route::{
+        address::AddressHeaderFlags,
+        link::{LinkAttribute, LinkMessage},
+    },
 };
 
 use crate::{Error, Namespace, ethtool, netlink};
@@ -76,6 +80,62 @@ impl Namespace {
                 change(&handle, message).await?;
             }
             Ok(())
+        })
+    }
+
+    /// Makes a link a port of a bridge. With `hairpin`, frames may leave by the port they came in by,
+    /// which a pod needs that talks to itself.
+    ///
+    /// # Errors
+    /// When one of them does not exist.
+    pub fn add_port(&self, bridge: &str, link: &str, hairpin: bool) -> Result<(), Error> {
+        netlink::with(self, &format!("make {link} a port of {bridge}"), async |handle| {
+            let bridge = netlink::link_index(&handle, bridge).await?;
+            let port = netlink::link_index(&handle, link).await?;
+            change(&handle, LinkUnspec::new_with_name(link).controller(bridge).up().build()).await?;
+            // Attributes of a port are set by the bridge's own kind of message.
+            let port = LinkBridgePort::new(port).hairpin(hairpin).build();
+            handle.link().set_port(port).execute().await
+        })
+    }
+
+    /// Gives a link another name; it has to be down.
+    ///
+    /// # Errors
+    /// When there is no such link, it is up, or the name is taken.
+    pub fn rename_link(&self, link: &str, name: &str) -> Result<(), Error> {
+        netlink::with(self, &format!("rename {link} to {name}"), async |handle| {
+            let index = netlink::link_index(&handle, link).await?;
+            change(&handle, LinkUnspec::new_with_index(index).name(name).build()).await
+        })
+    }
+
+    /// Takes an address from a link.
+    ///
+    /// # Errors
+    /// When the link does not have it.
+    pub fn remove_address(&self, link: &str, address: IpNet) -> Result<(), Error> {
+        netlink::with(self, &format!("remove {address} from {link}"), async |handle| {
+            let index = netlink::link_index(&handle, link).await?;
+            let mut request = handle.address().add(index, address.addr(), address.prefix_len());
+            let message = request.message_mut().clone();
+            handle.address().del(message).execute().await
+        })
+    }
+
+    /// The hardware address of a link.
+    ///
+    /// # Errors
+    /// When there is no such link or it has none.
+    pub fn mac(&self, link: &str) -> Result<[u8; 6], Error> {
+        netlink::with(self, &format!("read the hardware address of {link}"), async |handle| {
+            let found = handle.link().get().match_name(link.to_owned()).execute().try_next().await?;
+            let mac =
+                found.into_iter().flat_map(|link| link.attributes).find_map(|attribute| match attribute {
+                    LinkAttribute::Address(bytes) => bytes.try_into().ok(),
+                    _ => None,
+                });
+            mac.ok_or(rtnetlink::Error::RequestFailed)
         })
     }
 

@@ -137,6 +137,14 @@ impl Namespace {
             .map_err(Error::system(format!("set {key} to {value} in namespace {}", self.name)))
     }
 
+    /// Writes a kernel setting if this kernel has it.
+    ///
+    /// # Errors
+    /// When it refuses the value.
+    pub fn set_if_there(&self, key: &str, value: &str) -> Result<(), Error> {
+        if self.run(|| Path::new("/proc/sys").join(key).exists())? { self.set(key, value) } else { Ok(()) }
+    }
+
     /// Lets the namespace forward packets, in both families.
     ///
     /// # Errors
@@ -152,9 +160,7 @@ impl Namespace {
             self.set(key, value)?;
         }
         for (key, value) in SETTINGS_SINCE_6_12 {
-            if self.run(|| Path::new("/proc/sys").join(key).exists())? {
-                self.set(key, value)?;
-            }
+            self.set_if_there(key, value)?;
         }
         self.set_up("lo")
     }

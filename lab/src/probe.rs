@@ -23,10 +23,22 @@ pub use prober::Prober;
 pub enum Transport {
     /// connect, read the greeting or, on an open flow, send a line and read the answer.
     Tcp,
+    /// connect, read the greeting, send four lines of a quarter of [`Probe::size`] each and read as
+    /// much back, then close and wait for the other side to close: every kind of segment that a
+    /// connection has.
+    Exchange,
+    /// As [`Tcp`](Self::Tcp), by a socket of MPTCP.
+    Mptcp,
+    /// As [`Tcp`](Self::Tcp), with a first line in the SYN (TCP fast open).
+    FastOpen,
+    /// connect of UDP, which sends nothing; the answer is by "connected", seen from the own address.
+    UdpConnect,
     /// connect, send, receive: the way of most resolvers.
     Udp,
     /// sendto and recvfrom on a socket without a peer. ICMP errors are seen here as well.
     UdpUnconnected,
+    /// Four datagrams of [`Probe::size`] bytes in one call (`UDP_SEGMENT`), each of which is answered.
+    Segments,
     /// An ICMP echo request; the reply counts as an answer by "echo-reply".
     Icmp,
     /// One GET of "/"; the answer's name is "http-" and the status.
@@ -45,7 +57,7 @@ pub struct Probe {
     pub from: Option<SocketAddr>,
     /// Keeps the socket under this name for further questions instead of closing it.
     pub flow: Option<String>,
-    /// Bytes of a UDP question or of an echo request's data.
+    /// Bytes of a UDP question, of an exchange each way, or of an echo request's data.
     pub size: usize,
     /// How long to wait for the connection, and then for the answer, in milliseconds.
     pub timeout_ms: u64,

@@ -20,6 +20,27 @@ pub enum Offload {
     /// The kernel's default: both are left undone between namespaces (`CHECKSUM_PARTIAL`), which
     /// is what an XDP or tcx program on a pod's veth has to cope with on a real node.
     Deferred,
+    /// As [`Deferred`](Self::Deferred), and received segments are put together again (GRO).
+    Full,
+}
+
+impl Namespace {
+    /// Switches a link's offloads.
+    ///
+    /// # Errors
+    /// As [`set_features`](Self::set_features).
+    pub fn set_offload(&self, link: &str, offload: Offload) -> Result<(), Error> {
+        match offload {
+            // Segmentation depends on it and goes with it.
+            Offload::Wire => self.set_features(link, &[("tx-checksum-ip-generic", false), ("rx-gro", false)]),
+            Offload::Deferred => Ok(()),
+            Offload::Full => {
+                let on = ["tx-checksum-ip-generic", "tx-tcp-segmentation", "tx-tcp6-segmentation"];
+                let on = on.into_iter().chain(["tx-generic-segmentation", "rx-gro"]);
+                self.set_features(link, &on.map(|name| (name, true)).collect::<Vec<_>>())
+            }
+        }
+    }
 }
 
 /// One end of a veth pair.
@@ -106,10 +127,7 @@ impl<'n> Veth<'n> {
         netlink::with(a.namespace, &action, async |handle| handle.link().add(near).execute().await)?;
 
         for end in &self.ends {
-            if self.offload == Offload::Wire {
-                // Segmentation depends on it and goes with it.
-                end.namespace.set_features(&end.name, &[("tx-checksum-ip-generic", false)])?;
-            }
+            end.namespace.set_offload(&end.name, self.offload)?;
             end.namespace.set_up(&end.name)?;
         }
         for end in &self.ends {

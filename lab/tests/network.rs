@@ -42,7 +42,7 @@ fn pods_are_reached_through_the_node_in_both_families() {
     let network = Topology::new(&addresses(GATEWAYS), &[("pod", &addresses(POD))]).unwrap();
     let sockets: Vec<_> = addresses(POD).into_iter().flat_map(|address| listeners("pod", address)).collect();
     let _server = echo::serve(&network.pods[0].namespace, &sockets).unwrap();
-    assert_eq!(network.interfaces(), ["ext0", "pod"]);
+    assert_eq!(network.interfaces(), ["ext0", "ext1", "pod"]);
     for (to, client) in addresses(POD).into_iter().zip(Topology::CLIENT) {
         for transport in TRANSPORTS {
             let probe = patient(transport, (to, 8080).into());

@@ -15,6 +15,7 @@ pub mod fixtures;
 pub mod frame;
 pub mod names;
 pub mod network;
+pub mod nodes;
 pub mod query;
 pub mod reachability;
 pub mod site;

@@ -42,7 +42,9 @@ pub struct AgentStatus {
 }
 
 impl AgentOptions {
-    pub(super) fn to_arguments(&self) -> Vec<String> {
+    /// The command line of the agent, without the program.
+    #[must_use]
+    pub fn to_arguments(&self) -> Vec<String> {
         let path = |path: &Path| path.to_string_lossy().into_owned();
         let (flag, source) = match &self.kubeconfig {
             Some(file) => ("--kubeconfig", file),

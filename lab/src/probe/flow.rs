@@ -7,11 +7,13 @@ use std::{
 };
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{Outcome, Probe, Transport};
 
 const DATAGRAM_MAX: usize = 65_536;
+/// `IPPROTO_MPTCP`.
+const MPTCP: i32 = 262;
 /// More answers and errors than a socket's buffer keeps.
 const LATE_MAX: usize = 1000;
 
@@ -25,8 +27,12 @@ pub(super) enum Flow {
 impl Flow {
     /// A socket as the probe asks for, connected if it is to be.
     pub(super) fn open(probe: &Probe) -> io::Result<Self> {
-        let kind = if probe.transport == Transport::Tcp { Type::STREAM } else { Type::DGRAM };
-        let socket = Socket::new(Domain::for_address(probe.to), kind, None)?;
+        let (kind, protocol) = match probe.transport {
+            Transport::Tcp => (Type::STREAM, None),
+            Transport::Mptcp => (Type::STREAM, Some(Protocol::from(MPTCP))),
+            _ => (Type::DGRAM, None),
+        };
+        let socket = Socket::new(Domain::for_address(probe.to), kind, protocol)?;
         bind(&socket, probe)?;
         match probe.transport {
             Transport::UdpUnconnected => {

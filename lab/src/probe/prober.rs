@@ -31,8 +31,12 @@ impl Prober {
     fn try_ask(&mut self, probe: &Probe) -> io::Result<Outcome> {
         match probe.transport {
             Transport::Icmp => return once::ping(probe),
+            Transport::Exchange => return once::exchange(probe),
             Transport::Http => return once::get(probe),
-            Transport::Tcp | Transport::Udp | Transport::UdpUnconnected => {}
+            Transport::UdpConnect => return once::connect_udp(probe),
+            Transport::Segments => return once::send_segments(probe),
+            Transport::FastOpen => return once::open_fast(probe),
+            Transport::Tcp | Transport::Mptcp | Transport::Udp | Transport::UdpUnconnected => {}
         }
         let Some(name) = &probe.flow else { return Flow::open(probe)?.ask(probe, true) };
         match self.flows.entry(name.clone()) {

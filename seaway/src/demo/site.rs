@@ -11,7 +11,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use ipnet::IpNet;
 use seaway_lab::{
-    Agent, AgentOptions, AgentStatus, Cgroup, Launcher, Route, Server, Topology, bpffs, http, sweep,
+    Agent, AgentOptions, AgentStatus, Cgroup, Launcher, NodeSettings, Route, Server, Topology, bpffs, http,
+    sweep,
 };
 use tempfile::TempDir;
 
@@ -61,7 +62,8 @@ impl Site {
         let endpoints = names.iter().zip(&ENDPOINTS);
         let pods: Vec<_> =
             endpoints.map(|(name, endpoint)| (name.as_str(), std::slice::from_ref(endpoint))).collect();
-        let network = Topology::new(&[gateway], &pods)?;
+        let settings = NodeSettings::gentle("the demo needs no tool that is not part of it");
+        let network = Topology::with(settings, &[gateway], &pods)?;
         give_direct_connections_their_own_source(&network, gateway)?;
         let serve = |(pod, &endpoint): (&seaway_lab::Pod, _)| {
             http::serve(&pod.namespace, &pod.interface, (endpoint, ENDPOINT_PORT).into())

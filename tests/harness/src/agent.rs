@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{ApiServer, launcher};
 
 /// Long enough for a loaded machine; a test that reaches it has failed anyway.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const PINS: &str = "seaway-test-";
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -120,6 +120,12 @@ impl AgentSetup {
     fn launch(&self, namespace: &Namespace, launcher: &Launcher) -> Agent {
         let started = seaway_lab::Agent::start(namespace, launcher, self.options.clone());
         Agent { inner: started.unwrap_or_else(|error| panic!("{error}")) }
+    }
+
+    /// The arguments of the program `seaway` that start such an agent.
+    #[must_use]
+    pub fn command_line(&self) -> Vec<String> {
+        self.options.to_arguments()
     }
 
     /// The cgroup whose sockets the agent translates.

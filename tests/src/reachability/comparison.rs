@@ -16,8 +16,18 @@ pub(crate) enum Verdict {
     Wanted,
     /// Another outcome on purpose.
     Different,
+    /// The same, but endpoints of n1 saw the client itself instead of n1.
+    ClientKept,
     /// Neither; what is not as recorded, a line each.
     Neither(Vec<String>),
+}
+
+impl Verdict {
+    /// Whether a second run came to the same. Which endpoint it was, on n1 or not, may be chance.
+    pub(crate) fn repeats(&self, other: &Self) -> bool {
+        let as_recorded = |verdict: &Self| matches!(verdict, Self::Recorded | Self::ClientKept);
+        self == other || as_recorded(self) && as_recorded(other)
+    }
 }
 
 /// Compares. `picked`: all backends seen in this run by the probes with this probe's `pick`;
@@ -28,24 +38,29 @@ pub(crate) fn compare(
     picked: &BTreeSet<String>,
     different: Option<&str>,
 ) -> Verdict {
-    let mismatches = mismatches(&probe.observed, probe, seen, picked);
-    if mismatches.is_empty() {
+    let compare = |expected, sources| mismatches(expected, probe, seen, sources, picked);
+    let found = compare(&probe.observed, &seen.sources_seen);
+    if found.is_empty() {
         return Verdict::Recorded;
     }
     let wanted = probe.wanted.as_ref();
-    if wanted.is_some_and(|wanted| self::mismatches(wanted, probe, seen, picked).is_empty()) {
+    if wanted.is_some_and(|wanted| compare(wanted, &seen.sources_seen).is_empty()) {
         return Verdict::Wanted;
+    }
+    if compare(&probe.observed, &seen.sources_if_masqueraded).is_empty() {
+        return Verdict::ClientKept;
     }
     if different.is_some_and(|outcome| seen.outcome() == outcome) {
         return Verdict::Different;
     }
-    Verdict::Neither(mismatches)
+    Verdict::Neither(found)
 }
 
 fn mismatches(
     expected: &Expected,
     probe: &Probe,
     seen: &Observation,
+    sources_seen: &BTreeSet<String>,
     picked: &BTreeSet<String>,
 ) -> Vec<String> {
     let mut found = Vec::new();
@@ -63,7 +78,7 @@ fn mismatches(
     }
     if let Some(expected) = &expected.sources_seen {
         let expected: BTreeSet<String> = expected.iter().map(|source| folded_text(source)).collect();
-        note(&mut found, "sources", &seen.sources_seen, &expected, seen.sources_seen == expected);
+        note(&mut found, "sources", sources_seen, &expected, *sources_seen == expected);
     }
     if let Some(expected) = &expected.sequence {
         let sequence = seen.sequence();
@@ -147,6 +162,17 @@ mod tests {
         let n1 = r#""observed": {"sources_seen": ["10.77.1.1", "172.18.0.1"]}"#;
         check(n1, &[answer("a", "192.0.2.1:4000")], &Verdict::Recorded);
         check(n1, &[answer("a", "192.0.2.10:4000")], &neither("sources {192.0.2.10}, expected {n1}"));
+    }
+
+    #[test]
+    fn endpoints_of_n1_may_see_the_client_instead_of_n1() {
+        let n1 = r#""observed": {"sources_seen": ["172.18.0.1"]}"#;
+        let answers = [answer("pod-l1", "192.0.2.10:4000"), answer("pod-r1", "172.18.0.1:4000")];
+        check(n1, &answers, &Verdict::ClientKept);
+        let remote = answer("pod-r1", "192.0.2.10:4000");
+        check(n1, &[remote], &neither("sources {192.0.2.10}, expected {n1}"));
+        let client = r#""observed": {"sources_seen": ["192.0.2.10"]}"#;
+        check(client, &[answer("pod-l1", "192.0.2.1:4000")], &neither("sources {n1}, expected {192.0.2.10}"));
     }
 
     #[test]

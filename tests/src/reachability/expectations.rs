@@ -29,6 +29,10 @@ const DIFFERENT: &[Different] = &[
     },
 ];
 
+/// Why endpoints of n1 may see a client from outside as itself where n1 was recorded, in every case.
+pub(crate) const CLIENT_KEPT: &str = "an endpoint on the node that was asked needs no masquerading: its \
+    answer passes that node anyway, and it sees who asks";
+
 /// Why a case may differ, and how.
 pub(crate) fn different(case: &str) -> Option<&'static Different> {
     let names = |different: &&Different| match case.strip_prefix(different.case) {

@@ -27,6 +27,8 @@ pub(crate) struct Replayed<'c> {
     pub(crate) problems: Vec<String>,
     /// Another outcome than the recorded one was seen, on purpose.
     pub(crate) differs: bool,
+    /// Endpoints of n1 saw the client where n1 was recorded.
+    pub(crate) keeps_client: bool,
     pub(crate) took: Duration,
 }
 
@@ -74,7 +76,8 @@ fn replay_case<'c>(site: &Site, case: &'c Case, runs: usize) -> Replayed<'c> {
             }
         }
         if let Some(first) = &first {
-            for (one, other) in first.iter().zip(&results).filter(|(one, other)| one.verdict != other.verdict)
+            for (one, other) in
+                first.iter().zip(&results).filter(|(one, other)| !one.verdict.repeats(&other.verdict))
             {
                 problems.push(format!("{}: {:?}, then {:?}", one.probe, one.verdict, other.verdict));
             }
@@ -85,8 +88,9 @@ fn replay_case<'c>(site: &Site, case: &'c Case, runs: usize) -> Replayed<'c> {
         }
         first = Some(results);
     }
-    let differs = first.iter().flatten().any(|probed| probed.verdict == Verdict::Different);
-    Replayed { case, problems, differs, took: started.elapsed() }
+    let any = |verdict| first.iter().flatten().any(|probed| probed.verdict == verdict);
+    let (differs, keeps_client) = (any(Verdict::Different), any(Verdict::ClientKept));
+    Replayed { case, problems, differs, keeps_client, took: started.elapsed() }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use seaway_lab::{End, Error, Namespace, Node, Pod, Route, Rule, Veth};
+use seaway_lab::{End, Error, Namespace, Node, NodeSettings, Pod, Route, Rule, Veth};
 
 use super::places::{
     BEHIND_N1, LOCAL_PODS, N1_EXT, N1_NODE, N1_PODS, N2_NODE, N2_PODS, POD_RANGE, Place, REMOTE_PODS,
@@ -35,8 +35,9 @@ impl Network {
     /// Builds it.
     pub(crate) fn build() -> Result<Self, Error> {
         let client = Namespace::new("client")?;
-        let n1 = Node::new("n1", &N1_PODS.map(address))?;
-        let n2 = Node::new("n2", &N2_PODS.map(address))?;
+        let settings = NodeSettings::gentle("the recorded network had no firewall and no filter");
+        let n1 = Node::with("n1", &N1_PODS.map(address), settings.clone())?;
+        let n2 = Node::with("n2", &N2_PODS.map(address), settings)?;
         connect_client(&client, n1.namespace())?;
         let mut pods = Vec::new();
         for (node, listed) in [(&n1, LOCAL_PODS), (&n2, REMOTE_PODS)] {

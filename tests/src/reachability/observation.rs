@@ -18,6 +18,8 @@ pub(crate) struct Observation {
     pub(crate) backends: BTreeSet<String>,
     pub(crate) backend_ports: BTreeSet<u16>,
     pub(crate) sources_seen: BTreeSet<String>,
+    /// The same, as if endpoints of n1 had seen n1 where they saw somebody outside of it.
+    pub(crate) sources_if_masqueraded: BTreeSet<String>,
 }
 
 impl Observation {
@@ -44,7 +46,11 @@ impl Observation {
         if let Outcome::Answered { answer, .. } = outcome {
             self.backends.insert(answer.name.clone());
             self.backend_ports.insert(answer.port);
-            self.sources_seen.insert(source(answer.peer.ip(), pooled));
+            let (peer, is_local) = (answer.peer.ip(), places::is_on_n1(&answer.name));
+            let seen = source(peer, pooled);
+            let is_kept = is_local && places::is_outside(peer);
+            self.sources_if_masqueraded.insert(if is_kept { "n1".into() } else { seen.clone() });
+            self.sources_seen.insert(seen);
         }
     }
 

@@ -119,8 +119,7 @@ fn question(probe: &Probe, attempt: u32) -> lab::Probe {
         Protocol::Icmp => Transport::Icmp,
         Protocol::Http => Transport::Http,
     };
-    let to = probe.to.parse().or_else(|_| probe.to.parse().map(|address| SocketAddr::new(address, 0)));
-    let to = to.unwrap_or_else(|_| panic!("{} is no address to ask", probe.to));
+    let to = asked(&probe.to).unwrap_or_else(|| panic!("{} is no address to ask", probe.to));
     let any: IpAddr = if is_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let own = pool_address(probe, attempt).or_else(|| probe.from.source(is_v4));
     let from = match (own, probe.source_port) {
@@ -137,10 +136,35 @@ fn question(probe: &Probe, attempt: u32) -> lab::Probe {
     lab::Probe { transport, to, from, flow: probe.flow.clone(), size, timeout_ms }
 }
 
+/// An address and a port, or an address alone, in brackets or not.
+fn asked(text: &str) -> Option<SocketAddr> {
+    let bare = || text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).parse().ok();
+    text.parse().ok().or_else(|| bare().map(|address| SocketAddr::new(address, 0)))
+}
+
 fn pool_address(probe: &Probe, attempt: u32) -> Option<IpAddr> {
     probe.source_pool.then(|| pooled(attempt, probe.is_v4()))
 }
 
 fn milliseconds(seconds: f64) -> u64 {
     u64::try_from(Duration::from_secs_f64(seconds).as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_is_an_address_with_or_without_a_port() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(asked(text), expected.map(|text| text.parse().unwrap()), "{text}");
+        };
+        check("10.96.0.1:80", Some("10.96.0.1:80"));
+        check("10.96.0.1", Some("10.96.0.1:0"));
+        check("[fd96::11d]:80", Some("[fd96::11d]:80"));
+        check("[fd96::11d]", Some("[fd96::11d]:0"));
+        check("fd96::11d", Some("[fd96::11d]:0"));
+        check("[fd96::11d", None);
+        check("web", None);
+    }
 }

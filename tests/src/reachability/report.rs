@@ -6,7 +6,10 @@ use std::{
     io::{self, Write as _},
 };
 
-use super::{expectations::different, lane::Replayed};
+use super::{
+    expectations::{CLIENT_KEPT, different},
+    lane::Replayed,
+};
 
 /// The results of all cases.
 #[derive(Debug)]
@@ -46,6 +49,11 @@ impl<'c> Report<'c> {
         for replayed in &self.replayed {
             describe(replayed, &mut text);
         }
+        let kept = self.replayed.iter().filter(|replayed| replayed.keeps_client).count();
+        if kept > 0 {
+            // Writing to a string does not fail.
+            writeln!(text, "differs: in {kept} cases endpoints of n1 see the client: {CLIENT_KEPT}").ok();
+        }
         let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
         let mut total = Row::default();
         for replayed in &self.replayed {
@@ -67,7 +75,7 @@ impl<'c> Report<'c> {
 }
 
 fn describe(replayed: &Replayed<'_>, text: &mut String) {
-    let Replayed { case, problems, differs, took } = replayed;
+    let Replayed { case, problems, differs, took, .. } = replayed;
     // Writing to a string does not fail.
     if *differs && let Some(different) = different(&case.id) {
         writeln!(text, "differs: {}: {}", case.id, different.reason).ok();
