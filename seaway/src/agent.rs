@@ -1,5 +1,7 @@
 //! `seaway agent`: load, attach, follow the facts, and leave the kernel's part in place.
 
+mod asked;
+mod attachments;
 mod capacity;
 mod dataplane;
 mod health_checks;
@@ -32,6 +34,7 @@ use crate::Usage;
 use crate::dns::LOOK_EVERY;
 use crate::logging;
 use crate::node::{self, Places};
+use asked::Asking;
 use interfaces::Interfaces;
 use node_dns::NodeDns;
 use told::Told;
@@ -40,8 +43,9 @@ pub(crate) use options::Args;
 
 /// How often the maps are compared with what they should hold.
 const AUDIT_EVERY: Duration = Duration::from_mins(1);
-/// How often it is looked whether an interface of a pattern came or went.
-const INTERFACES_EVERY: Duration = Duration::from_secs(2);
+/// How often the names of interfaces and pins are compared with what is attached. Messages of the kernel come
+/// sooner; a pin goes without any.
+const LOOK_AT_ATTACHMENTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until a signal ends it.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -61,9 +65,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Takes the pin folder, works, and leaves in it what is at work.
 async fn serve(args: &Args, probe: Probe) -> Result<()> {
     let interfaces = Interfaces::parse(&args.interfaces)?;
-    attach::check(interfaces.named(), args.cgroup.as_deref())?;
+    let pods = Interfaces::parse(&args.traffic.pod_interfaces)?;
+    if !pins::are_at_work(&args.places.pin_dir) {
+        // Where an earlier agent is at work, what lacks is told, and attached when it comes.
+        attach::check(interfaces.named(), args.cgroup.as_deref())?;
+        attach::check(pods.named(), None)?;
+    }
     let pins = Pins::take(&args.places.pin_dir)?;
-    let ended = work(args, probe, &pins, interfaces).await;
+    let asking = Asking::new(interfaces, pods, args.cgroup.clone());
+    let ended = work(args, probe, &pins, asking).await;
     if ended.is_ok() && args.cleanup {
         pins.remove()?;
         tracing::info!("stopped; programs and maps were removed");
@@ -79,18 +89,16 @@ async fn serve(args: &Args, probe: Probe) -> Result<()> {
 }
 
 /// Up to the first facts, then the loop.
-async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) -> Result<()> {
+async fn work(args: &Args, probe: Probe, pins: &Pins, asking: Asking) -> Result<()> {
     let mut ends = Ends::new()?;
     let node = node::name(args.node_name.as_deref());
-    let pods = Interfaces::parse(&args.traffic.pod_interfaces)?;
-    attach::check(pods.named(), None)?;
     let mut dns = NodeDns::new(&args.dns, pins.maps())?;
     let links = links::follow().await?;
     let site = args.traffic.site(&node, netns::cookie()?)?;
     reserve_ports(args);
     let told = Told::new(&pins.maps());
     servers::start(&args.servers, &told).await?;
-    let mut agent = dataplane::Agent::load(args, probe, pins, site, [interfaces, pods], told)?;
+    let mut agent = dataplane::Agent::load(args, probe, pins, site, asking, told)?;
     agent.start_on(&links.borrow());
     let mut wants = Wants::proxy(node);
     if let Some(dns) = &dns {
@@ -108,7 +116,6 @@ async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) ->
         }
         ended?;
     }
-    agent.stop();
     Ok(())
 }
 
@@ -137,21 +144,21 @@ async fn follow(
     clock: Instant,
 ) -> Result<()> {
     let mut audit = every(AUDIT_EVERY).await;
-    let mut interfaces = every(INTERFACES_EVERY).await;
+    let mut attachments = every(LOOK_AT_ATTACHMENTS_EVERY).await;
     let mut look = every(LOOK_EVERY).await;
     let mut event = Some(take_facts(&mut source, agent));
-    let mut retry_in = None;
+    // Points in time, not waits: whatever else wakes the loop up does not put them off.
+    let mut retry_at = None;
     loop {
         if let Some(event) = event {
             let facts = matches!(event, Event::Facts(_));
-            retry_in = agent.handle(event, since_ms(clock))?;
+            retry_at = agent.handle(event, since_ms(clock))?.map(|wait| Instant::now() + wait);
             if let Some(dns) = dns.as_mut().filter(|_| facts) {
                 // After the maps, which somebody may wait for in the middle of a connect.
                 dns.feed(&source.borrow().clone());
                 dns.listen(&agent.primary_addresses());
             }
         }
-        let retry_at = tokio::time::Instant::now() + retry_in.unwrap_or(Duration::MAX / 4);
         event = tokio::select! {
             changed = source.changed() => match changed {
                 Ok(()) => Some(take_facts(&mut source, agent)),
@@ -159,15 +166,17 @@ async fn follow(
             },
             Ok(()) = links.changed() => {
                 let now = Arc::clone(&links.borrow_and_update());
-                if agent.interfaces_may_grow() {
-                    agent.look_for_interfaces()?;
-                }
+                agent.look_at_attachments();
                 agent.note_links(&now)
             }
-            () = sleep_until(retry_at), if retry_in.is_some() => Some(Event::Retry),
+            () = at(retry_at) => Some(Event::Retry),
             _ = audit.tick() => Some(Event::Audit),
-            _ = interfaces.tick(), if agent.interfaces_may_grow() => {
-                agent.look_for_interfaces()?;
+            _ = attachments.tick() => {
+                agent.look_at_attachments();
+                None
+            }
+            () = at(agent.attachments_due()) => {
+                agent.look_at_attachments();
                 None
             }
             () = dns_changed(dns) => dns.as_ref().and_then(|dns| agent.note_dns(dns.site())),
@@ -195,6 +204,14 @@ async fn follow(
 async fn dns_changed(dns: &mut Option<NodeDns>) {
     match dns {
         Some(dns) => dns.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until a point in time; for ever if there is none.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

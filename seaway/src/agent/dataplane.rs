@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use seaway_cluster::{AddressFamily, Node, Snapshot, Update, Waiting};
+use seaway_dataplane::attachments::{Attachments, Look, State};
 use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::links::Links;
@@ -16,30 +16,28 @@ use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::Programs;
 use seaway_dataplane::site::NodeDns;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
-use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
+use seaway_dataplane::{Maps, Site, collector, dead_sockets};
 
-use super::Args;
+use super::asked::Asking;
 use super::health_checks::HealthChecks;
-use super::interfaces::Interfaces;
 use super::report::Report;
 use super::told::Told;
+use super::{Args, attachments};
 
 /// Programs, maps, and what is told about them.
 pub(super) struct Agent {
-    programs: Programs,
     sync: Sync<KernelMaps>,
-    links: PathBuf,
+    attachments: Attachments,
+    asking: Asking,
+    /// What became of the attachments, as it was told last.
+    states: Vec<State>,
+    /// No program of an earlier agent is at work.
+    fresh: bool,
+    /// The first facts are in the maps, and the programs were attached.
+    ready: bool,
     /// This node, without its addresses.
     site: Site,
     devices: Devices,
-    interfaces: Interfaces,
-    /// Interfaces of the host that lead to pods.
-    pods: Interfaces,
-    /// Interfaces that the programs are attached to.
-    on: BTreeSet<String>,
-    pods_on: BTreeSet<String>,
-    cgroup: Option<PathBuf>,
-    attached: bool,
     report: Report,
     told: Told,
     health_checks: HealthChecks,
@@ -60,7 +58,7 @@ impl Agent {
         probe: Probe,
         pins: &Pins,
         site: Site,
-        [interfaces, pods]: [Interfaces; 2],
+        asking: Asking,
         told: Told,
     ) -> Result<Self> {
         let node = Arc::clone(&site.node);
@@ -86,17 +84,14 @@ impl Agent {
         // An agent that waits for its first facts is one that `seaway status` tells of.
         report.tell();
         Ok(Self {
-            programs,
             sync: Sync::new(maps, site.clone())?,
+            attachments: Attachments::open(programs, &pins.links())?,
+            asking,
+            states: Vec::new(),
+            fresh: !pins.are_at_work(),
+            ready: false,
             site,
             devices: Devices::open(&pins.maps())?,
-            links: pins.links(),
-            interfaces,
-            pods,
-            on: BTreeSet::new(),
-            pods_on: BTreeSet::new(),
-            cgroup: args.cgroup.clone(),
-            attached: false,
             report,
             health_checks: HealthChecks::new(told.clone()),
             facts: Arc::default(),
@@ -186,42 +181,36 @@ impl Agent {
         }
         self.tell(audit, &outcome);
         end_sockets(&outcome);
-        if !self.attached && outcome.error.is_none() {
-            self.attach()?;
+        if !self.ready && outcome.error.is_none() {
+            self.start()?;
+        } else if audit {
+            self.settle(Look::Links);
         }
         if audit || self.report.is_new() {
             self.told.count_without_local(self.sync.desired());
         }
-        self.report.publish(&self.sync, &outcome, self.attached);
+        self.report.publish(&self.sync, &outcome, self.ready);
         Ok(outcome.retry_in)
     }
 
     /// What waited is in force.
     fn note_synced(&mut self, full: bool, took: Duration) {
         let waited = std::mem::take(&mut self.waiting);
-        let first = !self.attached;
+        let first = !self.ready;
         self.told.synced(full || first, took, &waited, first, self.here.as_deref());
         self.told.metrics().pending(&self.waiting);
     }
 
-    /// The agent ends: nobody speaks for the maps any more.
-    pub(super) fn stop(&self) {
-        self.report.withdraw();
-    }
-
-    /// Whether [`look_for_interfaces`](Self::look_for_interfaces) may find something.
-    pub(super) fn interfaces_may_grow(&self) -> bool {
-        self.attached && (self.interfaces.may_grow() || self.pods.may_grow())
-    }
-
-    /// Attaches to interfaces of a pattern that came, and forgets those that went.
-    pub(super) fn look_for_interfaces(&mut self) -> Result<()> {
-        let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
-        if present != self.on || pods != self.pods_on {
-            self.attach_interfaces(&present, &pods)?;
-            self.report.note_interfaces(&self.on);
+    /// Compares the names of interfaces and pins with what is attached, and tries again what failed and is due.
+    pub(super) fn look_at_attachments(&mut self) {
+        if self.ready {
+            self.settle(Look::Names);
         }
-        Ok(())
+    }
+
+    /// When an attachment that failed is tried again, if there is one.
+    pub(super) fn attachments_due(&self) -> Option<Instant> {
+        self.attachments.due().filter(|_| self.ready)
     }
 
     /// When the status file has to be written; never, if it says everything.
@@ -247,37 +236,43 @@ impl Agent {
     }
 
     /// Traffic is taken over when the maps say where it goes, not before.
-    fn attach(&mut self) -> Result<()> {
-        let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
-        self.attach_interfaces(&present, &pods)?;
-        if let Some(cgroup) = &self.cgroup {
-            let how = attach::cgroup(&mut self.programs, &self.links, cgroup)?;
-            tracing::info!(cgroup = %cgroup.display(), ?how, "attached");
+    fn start(&mut self) -> Result<()> {
+        if self.fresh {
+            // Where another owner has the cgroup, no interface is touched.
+            let cgroup = self.asking.cgroup_alone();
+            let changes = self.attachments.settle(&cgroup, Look::Links, Instant::now());
+            self.refuse()?;
+            attachments::tell(&changes, self.ready);
         }
-        self.attached = true;
-        self.report.note_interfaces(&self.on);
+        self.settle(Look::Links);
+        if self.fresh {
+            self.refuse()?;
+        }
+        // What an earlier agent attached is at work: what lacks beside it is told, and tried again.
+        self.ready = true;
         Ok(())
     }
 
-    fn attach_interfaces(&mut self, present: &BTreeSet<String>, pods: &BTreeSet<String>) -> Result<()> {
-        for gone in attach::retain(&self.links, present, pods, self.cgroup.as_deref())? {
-            tracing::info!(link = gone, "detached: it is no longer asked for");
-        }
-        self.on.retain(|interface| present.contains(interface));
-        self.pods_on.retain(|interface| pods.contains(interface));
-        for interface in present.difference(&self.on.clone()) {
-            let how = attach::interface(&mut self.programs, &self.links, interface);
-            if attached(interface, &self.interfaces, how)? {
-                self.on.insert(interface.clone());
+    /// A start without one of the places that flags name is none.
+    fn refuse(&mut self) -> Result<()> {
+        match self.attachments.refusal(|attachment| self.asking.names(attachment)) {
+            None => Ok(()),
+            Some(error) => {
+                self.attachments.undo();
+                Err(error.into())
             }
         }
-        for interface in pods.difference(&self.pods_on.clone()) {
-            let how = attach::classifiers(&mut self.programs, &self.links, interface);
-            if attached(interface, &self.pods, how)? {
-                self.pods_on.insert(interface.clone());
-            }
+    }
+
+    fn settle(&mut self, look: Look) {
+        let changes = self.attachments.settle(self.asking.now(), look, Instant::now());
+        attachments::tell(&changes, self.ready);
+        let states = self.attachments.states();
+        if states != self.states {
+            self.told.health(|health| health.note_attached(attachments::all_served(&states)));
+            self.report.note_attachments(&states);
+            self.states = states;
         }
-        Ok(())
     }
 
     fn tell(&self, audit: bool, outcome: &Outcome) {
@@ -289,7 +284,7 @@ impl Agent {
                 operations = outcome.applied,
                 "the maps had been changed by something else; they are right again"
             );
-        } else if !self.attached {
+        } else if !self.ready {
             let services = self.sync.installed().len();
             tracing::info!(operations = outcome.applied, services, "in force");
         } else if !audit {
@@ -312,20 +307,9 @@ fn end_sockets(outcome: &Outcome) {
     }
 }
 
-/// One of a pattern may be gone again already, and then is not there the next time.
-fn attached<T: std::fmt::Debug>(
-    interface: &str,
-    asked: &Interfaces,
-    how: Result<T, attach::Error>,
-) -> Result<bool> {
-    match how {
-        Ok(how) => tracing::info!(interface, ?how, "attached"),
-        Err(error) if !asked.named().iter().any(|name| name == interface) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(interface, error, "cannot attach; it will be tried again");
-            return Ok(false);
-        }
-        Err(error) => return Err(error.into()),
+/// The status file goes with the agent: nobody speaks for the maps any more.
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.report.withdraw();
     }
-    Ok(true)
 }
