@@ -2,24 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use seaway_cluster::{AddressFamily, Node, Snapshot, Update, Waiting};
-use seaway_dataplane::attachments::{Attachments, Look, State};
+use seaway_common::CONFIG_POD_PATH;
+use seaway_dataplane::attachments::{Asked, Attachment, Attachments, Look, Place, State};
 use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::links::Links;
+use seaway_dataplane::next_hops::NextHops;
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
-use seaway_dataplane::programs::Programs;
+use seaway_dataplane::programs::{self, Programs};
 use seaway_dataplane::site::NodeDns;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
 use seaway_dataplane::{Maps, Site, collector, dead_sockets};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::asked::Asking;
 use super::health_checks::HealthChecks;
+use super::interfaces::Selection;
 use super::report::Report;
 use super::told::Told;
 use super::{Args, attachments};
@@ -28,7 +32,6 @@ use super::{Args, attachments};
 pub(super) struct Agent {
     sync: Sync<KernelMaps>,
     attachments: Attachments,
-    asking: Asking,
     /// What became of the attachments, as it was told last.
     states: Vec<State>,
     /// No program of an earlier agent is at work.
@@ -38,6 +41,11 @@ pub(super) struct Agent {
     /// This node, without its addresses.
     site: Site,
     devices: Devices,
+    next_hops: NextHops,
+    selection: Selection,
+    /// `auto` found an interface for every pod.
+    pods_found: bool,
+    cgroup: Option<PathBuf>,
     report: Report,
     told: Told,
     health_checks: HealthChecks,
@@ -51,21 +59,37 @@ pub(super) struct Agent {
     here: Option<Arc<Node>>,
 }
 
+/// Programs that are being loaded, with the pinned maps or with new ones that it pins.
+pub(super) struct Loading(JoinHandle<Result<Programs, programs::Error>>);
+
+impl Loading {
+    /// Starts on a thread of its own.
+    pub(super) fn start(args: &Args, probe: Probe, pins: &Pins) -> Self {
+        tracing::info!(%probe, "loading");
+        let (wanted, maps) = (args.capacity.capacities(), pins.maps());
+        Self(spawn_blocking(move || Programs::load(&probe, &wanted, Some(&maps))))
+    }
+
+    /// Waits for them.
+    pub(super) async fn programs(self) -> Result<Programs> {
+        Ok(self.0.await??)
+    }
+}
+
 impl Agent {
-    /// Loads the programs with the pinned maps, or with new ones that it pins.
-    pub(super) fn load(
+    /// With programs that are loaded.
+    pub(super) fn new(
         args: &Args,
         probe: Probe,
         pins: &Pins,
         site: Site,
-        asking: Asking,
+        selection: Selection,
         told: Told,
+        programs: Programs,
     ) -> Result<Self> {
         let node = Arc::clone(&site.node);
         let node = &*node;
-        tracing::info!(%probe, node, "loading");
         let wanted = args.capacity.capacities();
-        let programs = Programs::load(&probe, &wanted, Some(&pins.maps()))?;
         let maps = programs.maps()?;
         if maps.capacities() != wanted {
             let found = maps.capacities();
@@ -86,12 +110,15 @@ impl Agent {
         Ok(Self {
             sync: Sync::new(maps, site.clone())?,
             attachments: Attachments::open(programs, &pins.links())?,
-            asking,
             states: Vec::new(),
             fresh: !pins.are_at_work(),
             ready: false,
             site,
             devices: Devices::open(&pins.maps())?,
+            next_hops: NextHops::follow(&pins.maps())?,
+            selection,
+            pods_found: false,
+            cgroup: args.cgroup.clone(),
             report,
             health_checks: HealthChecks::new(told.clone()),
             facts: Arc::default(),
@@ -114,14 +141,15 @@ impl Agent {
     }
 
     /// Takes note of the node's interfaces before there are any facts.
-    pub(super) fn start_on(&mut self, links: &Links) {
+    pub(super) fn start_on(&mut self, links: &Arc<Links>) {
         if let Some(event) = self.note_links(links) {
             self.sync.handle(event, 0);
         }
     }
 
     /// Takes note of the node's interfaces. Returns what follows for the Services.
-    pub(super) fn note_links(&mut self, links: &Links) -> Option<Event> {
+    pub(super) fn note_links(&mut self, links: &Arc<Links>) -> Option<Event> {
+        self.selection.note_links(links);
         match self.devices.follow(links) {
             Ok(0) => {}
             Ok(left_out) => tracing::warn!(
@@ -130,8 +158,23 @@ impl Agent {
             ),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "interfaces"),
         }
-        let (addresses, routed) = (links.addresses.clone(), links.routed.clone());
-        let site = Site { addresses, routed, ..self.site.clone() };
+        self.look_at_attachments();
+        self.note_site()
+    }
+
+    /// Takes note of the node as its interfaces make it. Returns what follows for the Services.
+    pub(super) fn note_site(&mut self) -> Option<Event> {
+        let links = self.selection.links();
+        let mut site = Site {
+            addresses: links.addresses.clone(),
+            routed: links.routed.clone(),
+            routes: links.wide_routes(),
+            ..self.site.clone()
+        };
+        if self.selection.pods.is_auto() {
+            site.config.flags &= !CONFIG_POD_PATH;
+            site.config.flags |= if self.pods_found { CONFIG_POD_PATH } else { 0 };
+        }
         if site == self.site {
             return None;
         }
@@ -164,6 +207,16 @@ impl Agent {
         let begun = Instant::now();
         if let Event::Facts(facts) = &event {
             self.facts = Arc::clone(facts);
+            let changed = self.selection.note_facts(facts, &self.node);
+            if changed && self.ready {
+                self.settle(Look::Names);
+            } else if changed {
+                // Sockets are translated as the interfaces allow from the first one on.
+                self.pods_found = self.selection.select().pods_found;
+                if let Some(event) = self.note_site() {
+                    self.sync.handle(event, now_ms);
+                }
+            }
         }
         let outcome = self.sync.handle(event, now_ms);
         if outcome.error.is_none() {
@@ -239,7 +292,7 @@ impl Agent {
     fn start(&mut self) -> Result<()> {
         if self.fresh {
             // Where another owner has the cgroup, no interface is touched.
-            let cgroup = self.asking.cgroup_alone();
+            let cgroup = Asked { cgroup: self.cgroup.clone(), ..Asked::default() };
             let changes = self.attachments.settle(&cgroup, Look::Links, Instant::now());
             self.refuse()?;
             attachments::tell(&changes, self.ready);
@@ -255,7 +308,13 @@ impl Agent {
 
     /// A start without one of the places that flags name is none.
     fn refuse(&mut self) -> Result<()> {
-        match self.attachments.refusal(|attachment| self.asking.names(attachment)) {
+        let mut named: BTreeSet<&String> = self.selection.node.named().iter().collect();
+        named.extend(self.selection.pods.named());
+        let is_named = |attachment: &Attachment| match &attachment.place {
+            Place::Cgroup => true,
+            Place::Interface(name) => named.contains(name),
+        };
+        match self.attachments.refusal(is_named) {
             None => Ok(()),
             Some(error) => {
                 self.attachments.undo();
@@ -265,7 +324,13 @@ impl Agent {
     }
 
     fn settle(&mut self, look: Look) {
-        let changes = self.attachments.settle(self.asking.now(), look, Instant::now());
+        let selected = self.selection.select();
+        let (interfaces, pods) = (selected.node, selected.pods);
+        self.next_hops.note_interfaces(interfaces.iter().chain(&pods), self.selection.links());
+        self.report.note_choices(selected.choices);
+        self.pods_found = selected.pods_found;
+        let asked = Asked { interfaces, pods, cgroup: self.cgroup.clone() };
+        let changes = self.attachments.settle(&asked, look, Instant::now());
         attachments::tell(&changes, self.ready);
         let states = self.attachments.states();
         if states != self.states {

@@ -10,6 +10,7 @@ use seaway_cluster::Warning;
 use seaway_dataplane::attachments::{self, State};
 use seaway_dataplane::kube_proxy;
 use seaway_dataplane::metrics::Metrics;
+use seaway_dataplane::node_interfaces::Choice;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::XDP_LB;
 use seaway_dataplane::site::Settings;
@@ -66,6 +67,7 @@ impl Report {
             probe,
             warnings: Vec::new(),
             error: None,
+            interface_choices: Vec::new(),
         };
         let run_dir = args.places.run_dir.clone();
         Self {
@@ -110,6 +112,15 @@ impl Report {
         self.status.interfaces = outside.difference(&not_served).cloned().collect();
         self.status.attachments = states.to_vec();
         self.tell();
+    }
+
+    /// Replaces what each interface is taken for.
+    pub(super) fn note_choices(&mut self, choices: Vec<Choice>) {
+        if choices == self.status.interface_choices {
+            return;
+        }
+        self.status.interface_choices = choices;
+        self.stale = true;
     }
 
     /// Tells what came of an event.
