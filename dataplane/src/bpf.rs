@@ -13,6 +13,7 @@ use bytemuck::{Pod, Zeroable};
 /// Members of `enum bpf_cmd`.
 const OBJ_GET: libc::c_int = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const PROG_QUERY: libc::c_int = 16;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const MAP_UPDATE_BATCH: libc::c_int = 26;
 const LINK_UPDATE: libc::c_int = 29;
@@ -97,7 +98,7 @@ pub(crate) fn link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()>
     bpf(LINK_UPDATE, &mut update).map(drop)
 }
 
-/// What a link ties together. `struct bpf_link_info`, of the link types used here.
+/// `struct bpf_link_info` as far as the link types used here fill it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub(crate) struct LinkInfo {
@@ -108,15 +109,50 @@ pub(crate) struct LinkInfo {
     /// Id of the program.
     pub(crate) program: u32,
     _pad: u32,
-    /// Id of the cgroup, or in the low half the index of the interface; 0 when it is gone.
-    pub(crate) target: u64,
-    _rest: [u64; 6],
+    /// What it is attached to: a union, which depends on `kind`.
+    pub(crate) target: [u32; 14],
 }
 
 /// Size of [`LinkInfo`] in bytes.
 const LINK_INFO_LEN: u32 = 72;
 
 const _: () = assert!(size_of::<LinkInfo>() == LINK_INFO_LEN as usize);
+
+/// Programs of one attach type on a cgroup itself, not those of the cgroups above it.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    /// `BPF_F_ALLOW_OVERRIDE` and `BPF_F_ALLOW_MULTI`, as they were attached with.
+    pub(crate) flags: u32,
+    /// Ids of the programs.
+    pub(crate) programs: Vec<u32>,
+}
+
+/// Asks which programs of an attach type a cgroup has.
+pub(crate) fn cgroup_programs(cgroup: impl AsFd, attach_type: u32) -> io::Result<Attached> {
+    /// More than the kernel takes (`BPF_CGROUP_MAX_PROGS`).
+    const PROGRAMS_MAX: u32 = 64;
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    struct Query {
+        target_fd: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        prog_ids: u64,
+        prog_cnt: u32,
+        _pad: u32,
+        _rest: [u64; ATTR_WORDS - 4],
+    }
+    let mut programs = vec![0u32; PROGRAMS_MAX as usize];
+    let mut query = Query::zeroed();
+    query.target_fd = cgroup.as_fd().as_raw_fd().cast_unsigned();
+    query.attach_type = attach_type;
+    query.prog_ids = programs.as_mut_ptr() as u64;
+    query.prog_cnt = PROGRAMS_MAX;
+    bpf(PROG_QUERY, &mut query)?;
+    programs.truncate(query.prog_cnt as usize);
+    Ok(Attached { flags: query.attach_flags, programs })
+}
 
 /// Opens a pinned object.
 pub(crate) fn object_get(pin: &Path) -> io::Result<OwnedFd> {
@@ -136,7 +172,7 @@ pub(crate) fn object_get(pin: &Path) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// What a link ties together.
+/// What a link ties together. Of an object that is no link the answer means something else.
 pub(crate) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]

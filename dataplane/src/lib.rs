@@ -10,6 +10,7 @@
 //! hold, kept beside them step by step, and read back from them after a restart or a failure.
 
 pub mod attach;
+pub mod attachments;
 pub mod batch;
 pub mod collector;
 pub mod counters;
@@ -51,10 +52,12 @@ pub mod usage;
 
 mod bpf;
 mod filters;
+mod link_target;
 mod mapped;
 mod neighbours;
 mod netdev;
 mod netlink;
+mod obstacle;
 mod raw;
 
 pub use desired::{Desired, Port, PortKey, Target};

@@ -88,7 +88,7 @@ impl Pins {
 
     /// Whether a program of this or an earlier agent is attached.
     pub fn are_at_work(&self) -> bool {
-        fs::read_dir(self.links()).is_ok_and(|mut links| links.next().is_some())
+        are_at_work(&self.folder)
     }
 
     /// Removes every pin and the folder: programs without a link are detached and freed. What somebody
@@ -98,20 +98,31 @@ impl Pins {
     /// [`Error::Folder`]
     pub fn remove(self) -> Result<(), Error> {
         let wrong = |source| Error::Folder { folder: self.folder.clone(), source };
-        for link in fs::read_dir(self.links()).map_err(wrong)? {
-            filters::detach(&link.map_err(wrong)?.path()).map_err(wrong)?;
+        for link in files_in(&self.links()).map_err(wrong)? {
+            filters::detach(&link).map_err(wrong)?;
         }
-        for map in fs::read_dir(self.maps()).map_err(wrong)? {
-            fs::remove_file(map.map_err(wrong)?.path()).map_err(wrong)?;
+        for map in files_in(&self.maps()).map_err(wrong)? {
+            fs::remove_file(map).map_err(wrong)?;
         }
-        for own in [self.links(), self.maps()] {
-            fs::remove_dir(own).map_err(wrong)?;
+        for own in [self.links(), self.maps(), self.folder.clone()] {
+            match fs::remove_dir(own) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(wrong)?,
+            }
         }
-        match fs::remove_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            removed => removed.map_err(wrong),
-        }
+        Ok(())
     }
+}
+
+/// The pins in a folder, which somebody may have removed by hand.
+fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    Ok(paths.collect::<io::Result<Vec<_>>>()?.into_iter().filter(|path| !path.is_dir()).collect())
 }
 
 /// Folder of the pinned maps within a pin folder.
@@ -122,6 +133,11 @@ pub fn maps(folder: &Path) -> PathBuf {
 /// Folder of the pinned links within a pin folder.
 pub fn links(folder: &Path) -> PathBuf {
     folder.join("links")
+}
+
+/// Whether an agent, now or before, has programs attached by pins here.
+pub fn are_at_work(folder: &Path) -> bool {
+    fs::read_dir(links(folder)).is_ok_and(|mut links| links.next().is_some())
 }
 
 /// Whether an agent, now or before, has pins here.

@@ -6,6 +6,7 @@ use std::path::Path;
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported, is_program_supported};
 use aya::util::KernelVersion;
+use rustix::thread::{CapabilitySet, capabilities};
 use serde::{Deserialize, Serialize};
 
 /// Oldest kernel that the programs are made for.
@@ -43,8 +44,11 @@ pub struct Probe {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Capabilities are missing.
-    #[error("loading BPF programs needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
-    NotPermitted,
+    #[error(
+        "the agent needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON in the initial user \
+         namespace; {0}"
+    )]
+    NotPermitted(String),
     /// The kernel is too old.
     #[error("kernel {found} is too old: {}.{} or newer is needed", OLDEST.0, OLDEST.1)]
     TooOld {
@@ -69,10 +73,11 @@ impl Probe {
         if version < KernelVersion::new(OLDEST.0, OLDEST.1, 0) {
             return Err(Error::TooOld { found: release });
         }
+        permitted()?;
         let supported = |program, name| match is_program_supported(program) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::Missing(name)),
-            Err(_) => Err(Error::NotPermitted),
+            Err(error) => Err(Error::NotPermitted(format!("the kernel says: {error}"))),
         };
         supported(ProgramType::Xdp, "XDP programs")?;
         supported(ProgramType::CgroupSockAddr, "cgroup socket address programs")?;
@@ -88,6 +93,30 @@ impl Probe {
     }
 }
 
+/// Asked before the kernel is: its own answers name no capability, and without CAP_PERFMON the verifier refuses
+/// programs with a log of many lines.
+fn permitted() -> Result<(), Error> {
+    let unknown = |error| Error::NotPermitted(format!("which of them it has is unknown: {error}"));
+    let own = capabilities(None).map_err(unknown)?.effective;
+    let lacking = lacking(own);
+    if lacking.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::NotPermitted(format!("it lacks {}", lacking.join(", "))))
+    }
+}
+
+/// CAP_SYS_ADMIN includes the younger ones.
+fn lacking(own: CapabilitySet) -> Vec<&'static str> {
+    let has = |wanted| own.intersects(wanted);
+    let needed = [
+        ("CAP_BPF", CapabilitySet::BPF | CapabilitySet::SYS_ADMIN),
+        ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN),
+        ("CAP_PERFMON", CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN),
+    ];
+    needed.into_iter().filter(|(_, any)| !has(*any)).map(|(name, _)| name).collect()
+}
+
 /// The coarse clock advances by one tick at a time, so its resolution is the tick's length.
 fn ticks_per_s() -> u32 {
     let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
@@ -99,5 +128,20 @@ impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let refusal = if self.set_retval { "ECONNREFUSED" } else { "EPERM" };
         write!(f, "kernel {}, refused connects fail with {refusal}", self.kernel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lacking_capabilities_are_named() {
+        let all = CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON;
+        assert!(lacking(all).is_empty());
+        assert!(lacking(CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN).is_empty());
+        assert_eq!(lacking(all - CapabilitySet::PERFMON), ["CAP_PERFMON"]);
+        assert_eq!(lacking(CapabilitySet::SYS_ADMIN), ["CAP_NET_ADMIN"]);
+        assert_eq!(lacking(CapabilitySet::empty()), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"]);
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::attachments::State;
 use crate::node_interfaces::Choice;
 use crate::probe::Probe;
 use crate::site::Settings;
@@ -42,10 +43,13 @@ pub struct Status {
     /// What it knows of the node.
     #[serde(default)]
     pub settings: Settings,
-    /// Interfaces with the XDP program.
+    /// Interfaces whose packets from outside are translated.
     pub interfaces: Vec<String>,
     /// The cgroup with the socket hooks.
     pub cgroup: Option<PathBuf>,
+    /// Every attachment that is asked for.
+    #[serde(default)]
+    pub attachments: Vec<State>,
     /// What the kernel offers.
     pub probe: Probe,
     /// What is wrong now, a line each.

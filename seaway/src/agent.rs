@@ -1,5 +1,6 @@
 //! `seaway agent`: load, attach, follow the facts, and leave the kernel's part in place.
 
+mod attachments;
 mod capacity;
 mod dataplane;
 mod health_checks;
@@ -41,8 +42,9 @@ pub(crate) use options::Args;
 
 /// How often the maps are compared with what they should hold.
 const AUDIT_EVERY: Duration = Duration::from_mins(1);
-/// How often it is looked whether an interface of a pattern came or went.
-const INTERFACES_EVERY: Duration = Duration::from_secs(2);
+/// How often the names of interfaces and pins are compared with what is attached. Messages of the kernel come
+/// sooner; a pin goes without any.
+const LOOK_AT_ATTACHMENTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until a signal ends it.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -61,10 +63,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Takes the pin folder, works, and leaves in it what is at work.
 async fn serve(args: &Args, probe: Probe) -> Result<()> {
-    let interfaces = args.interfaces()?;
-    attach::check(interfaces.named(), args.cgroup.as_deref())?;
+    let (interfaces, pods) = (args.interfaces()?, args.traffic.pod_interfaces()?);
+    if !pins::are_at_work(&args.places.pin_dir) {
+        // Where an earlier agent is at work, what lacks is told, and attached when it comes.
+        attach::check(interfaces.named(), args.cgroup.as_deref())?;
+        attach::check(pods.named(), None)?;
+    }
     let pins = Pins::take(&args.places.pin_dir)?;
-    let ended = work(args, probe, &pins, interfaces).await;
+    let ended = work(args, probe, &pins, [interfaces, pods]).await;
     if ended.is_ok() && args.cleanup {
         pins.remove()?;
         tracing::info!("stopped; programs and maps were removed");
@@ -80,11 +86,9 @@ async fn serve(args: &Args, probe: Probe) -> Result<()> {
 }
 
 /// Up to the first facts, then the loop.
-async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) -> Result<()> {
+async fn work(args: &Args, probe: Probe, pins: &Pins, [interfaces, pods]: [Interfaces; 2]) -> Result<()> {
     let mut ends = Ends::new()?;
     let node = node::name(args.node_name.as_deref());
-    let pods = args.traffic.pod_interfaces()?;
-    attach::check(pods.named(), None)?;
     let mut dns = NodeDns::new(&args.dns, pins.maps())?;
     let links = links::follow().await?;
     let mut selection = Selection::new(interfaces, pods, args.traffic.pod_network());
@@ -104,7 +108,7 @@ async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) ->
     let load = async {
         let programs = loading.programs().await?;
         let mut agent = dataplane::Agent::new(args, probe, pins, site, selection, told, programs)?;
-        agent.start_on(&links.borrow())?;
+        agent.start_on(&links.borrow());
         anyhow::Ok(agent)
     };
     let read = async {
@@ -126,7 +130,6 @@ async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) ->
         }
         ended?;
     }
-    agent.stop();
     Ok(())
 }
 
@@ -155,21 +158,21 @@ async fn follow(
     clock: Instant,
 ) -> Result<()> {
     let mut audit = every(AUDIT_EVERY).await;
-    let mut interfaces = every(INTERFACES_EVERY).await;
+    let mut attachments = every(LOOK_AT_ATTACHMENTS_EVERY).await;
     let mut look = every(LOOK_EVERY).await;
     let mut event = Some(take_facts(&mut source, agent));
-    let mut retry_in = None;
+    // Points in time, not waits: whatever else wakes the loop up does not put them off.
+    let mut retry_at = None;
     loop {
         if let Some(event) = event {
             let facts = matches!(event, Event::Facts(_));
-            retry_in = agent.handle(event, since_ms(clock))?;
+            retry_at = agent.handle(event, since_ms(clock))?.map(|wait| Instant::now() + wait);
             if let Some(dns) = dns.as_mut().filter(|_| facts) {
                 // After the maps, which somebody may wait for in the middle of a connect.
                 dns.feed(&source.borrow().clone());
                 dns.listen(&agent.primary_addresses());
             }
         }
-        let retry_at = tokio::time::Instant::now() + retry_in.unwrap_or(Duration::MAX / 4);
         event = tokio::select! {
             changed = source.changed() => match changed {
                 Ok(()) => Some(take_facts(&mut source, agent)),
@@ -177,12 +180,16 @@ async fn follow(
             },
             Ok(()) = links.changed() => {
                 let now = Arc::clone(&links.borrow_and_update());
-                agent.note_links(&now)?
+                agent.note_links(&now)
             }
-            () = sleep_until(retry_at), if retry_in.is_some() => Some(Event::Retry),
+            () = at(retry_at) => Some(Event::Retry),
             _ = audit.tick() => Some(Event::Audit),
-            _ = interfaces.tick(), if agent.interfaces_may_grow() => {
-                agent.look_for_interfaces()?;
+            _ = attachments.tick() => {
+                agent.look_at_attachments();
+                agent.note_site()
+            }
+            () = at(agent.attachments_due()) => {
+                agent.look_at_attachments();
                 agent.note_site()
             }
             () = dns_changed(dns) => dns.as_ref().and_then(|dns| agent.note_dns(dns.site())),
@@ -210,6 +217,14 @@ async fn follow(
 async fn dns_changed(dns: &mut Option<NodeDns>) {
     match dns {
         Some(dns) => dns.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until a point in time; for ever if there is none.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

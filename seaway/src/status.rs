@@ -1,11 +1,11 @@
 //! `seaway status`: whether an agent runs, what it serves, and how full the maps are.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use seaway_common::{Action, MapName, Reason, SERVICE_STAND_IN};
+use seaway_dataplane::attachments::{self, Installed, State};
 use seaway_dataplane::counters::Counters;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::stand_in::StandIn;
@@ -33,8 +33,10 @@ struct Overview {
     summary: String,
     /// What the agent says; absent when none runs.
     agent: Option<Status>,
-    /// Pinned links, by name.
+    /// What is attached: programs and their interfaces.
     links: Vec<String>,
+    /// What is asked for and is not attached, a line for each place and cause.
+    missing: Vec<String>,
     /// What the programs do with queries to the cluster's DNS, where this node has a server of its own.
     node_dns: Option<&'static str>,
     maps: Vec<MapRow>,
@@ -69,19 +71,44 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn overview(places: &Places) -> Result<Overview> {
     let agent = Status::read(&places.run_dir).ok().filter(Status::alive);
     let folder = pins::maps(&places.pin_dir);
-    let links = names_in(&pins::links(&places.pin_dir));
+    // Without the right to read them they are what the agent says.
+    let installed = attachments::read(&pins::links(&places.pin_dir));
+    let missing = agent.as_ref().map_or_else(Vec::new, |agent| missing(agent, installed.as_ref().ok()));
+    let not_served = missing.iter().any(|(state, _)| !state.served);
+    let missing = attachments::lines(missing);
     let present = folder.join(MapName::Services.as_str()).exists();
     let summary = match (&agent, present) {
         (Some(agent), _) if agent.error.is_some() => "an agent runs; its last change is not in force",
         (Some(agent), _) if !agent.ready => "an agent is starting",
+        (Some(_), _) if not_served => "an agent runs; programs that were asked for are not attached",
+        (Some(_), _) if !missing.is_empty() => {
+            "an agent runs and serves; some attachments are not as asked for"
+        }
         (Some(_), _) => "an agent runs and is in sync",
         (None, true) if pins::in_use(&places.pin_dir) => "an agent runs with another --run-dir",
         (None, true) => "no agent runs; programs and maps of an earlier one are in place and at work",
         (None, false) => "no agent runs and nothing is in the kernel",
     };
+    let links = attached(&installed.unwrap_or_default());
     let (maps, reasons) = if present { kernel(&folder)? } else { (Vec::new(), Vec::new()) };
     let node_dns = if present { node_dns(&folder)? } else { None };
-    Ok(Overview { summary: summary.to_owned(), agent, links, node_dns, maps, reasons })
+    let summary = summary.to_owned();
+    Ok(Overview { summary, links, missing, node_dns, maps, reasons, agent })
+}
+
+/// What is not attached, as the agent knew and as the pins say by now.
+fn missing<'a>(agent: &'a Status, installed: Option<&Installed>) -> Vec<(&'a State, String)> {
+    let cause = |state: &State| match installed {
+        Some(installed) => state.missing_by(installed),
+        None => state.missing.clone(),
+    };
+    agent.attachments.iter().filter_map(|state| Some((state, cause(state)?))).collect()
+}
+
+/// The attachments by name. A pin whose interface or cgroup is gone is none.
+fn attached(installed: &Installed) -> Vec<String> {
+    let live = installed.values().filter(|found| found.target.is_some());
+    live.map(|found| found.attachment.to_string()).collect()
 }
 
 fn kernel(folder: &Path) -> Result<(Vec<MapRow>, Vec<ReasonRow>)> {
@@ -130,6 +157,13 @@ fn text(overview: &Overview) -> String {
     if !overview.links.is_empty() {
         parts.push(format!("Attached: {}", overview.links.join(", ")));
     }
+    // What the agent knows of it is among its warnings.
+    let told = overview.agent.as_ref().map_or(&[][..], |agent| &agent.warnings[..]);
+    let missing = overview.missing.iter().filter(|line| !told.contains(line));
+    let missing: Vec<String> = missing.map(|line| format!("Missing:    {line}")).collect();
+    if !missing.is_empty() {
+        parts.push(missing.join("\n"));
+    }
     parts.extend(overview.node_dns.map(|said| format!("DNS: {said}")));
     if !overview.maps.is_empty() {
         let rows = overview.maps.iter().map(|row| {
@@ -163,12 +197,4 @@ fn agent_text(agent: &Status) -> String {
     lines.extend(agent.error.iter().map(|error| format!("Error:      {error}")));
     lines.extend(agent.warnings.iter().map(|warning| format!("Warning:    {warning}")));
     lines.join("\n")
-}
-
-fn names_in(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }

@@ -10,6 +10,7 @@ pub mod bulk;
 pub mod call;
 pub mod damage;
 pub mod data;
+pub mod endurance;
 pub mod facts;
 pub mod fixtures;
 pub mod frame;

@@ -16,7 +16,7 @@ use seaway_common::{ABI_VERSION, MapName};
 use seaway_dataplane::pins;
 use seaway_harness::{privileged, seaway_binary, wait_for};
 use seaway_lab::{
-    Topology,
+    Namespace, Topology,
     probe::{Outcome, Transport},
 };
 use seaway_tests::network::{self, ECHO_TCP, Network, ask, manifest, pods, question, vip};
@@ -200,6 +200,34 @@ fn agent_without_root_says_so_and_exits_with_3() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("needs root") && said.trim().lines().count() == 1, "{said}");
+}
+
+/// Found before anything is loaded: the verifier's own answer is a log of many lines.
+#[test]
+fn missing_capability_is_named_and_exits_with_3() {
+    privileged!();
+    let place = tempfile::tempdir().unwrap();
+    let node = Namespace::new("node").unwrap();
+    for (left, lacking) in [
+        ("+net_admin,+perfmon", "CAP_BPF"),
+        ("+bpf,+perfmon", "CAP_NET_ADMIN"),
+        ("+bpf,+net_admin", "CAP_PERFMON"),
+    ] {
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--bounding-set=-all,{left}")).args(["--inh-caps=-all", "--no-new-privs"]);
+        command.arg(seaway_binary()).args(["agent", "--manifests", ".", "--interface", "lo", "--pin-dir"]);
+        command.arg(place.path().join("pins")).arg("--run-dir").arg(place.path());
+        let Ok(output) = node.run(|| command.output()).unwrap() else {
+            return seaway_harness::skip("missing_capability_is_named_and_exits_with_3", "needs setpriv");
+        };
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(
+            said.contains(&format!("it lacks {lacking}\n")) && said.trim().lines().count() == 1,
+            "{said}"
+        );
+    }
+    assert!(!place.path().join("pins").exists());
 }
 
 /// Each names the flag and what is wanted.

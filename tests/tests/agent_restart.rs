@@ -2,11 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    time::{Duration, Instant},
+};
 
 use seaway_dataplane::{
-    attach::{self, Attached, Mode},
-    pins::Pins,
+    attachments::{self, Asked, Attachments, Look},
+    pins::{self, Pins},
     probe::Probe as ProbeReport,
     programs::Programs,
 };
@@ -15,9 +19,14 @@ use seaway_lab::{
     load::{Load, Plan, Tally},
     probe::{Outcome, Probe, ProbeProcess, Transport},
 };
+use seaway_tests::endurance::Endurance;
 use seaway_tests::network::{ECHO_TCP, HTTP, Network, Path, ask, http_of, manifest, pods, question, vip};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Set to measure with as many restarts, connections and datagrams as the project promises nothing lost for.
+const FULL: &str = "SEAWAY_RESTARTS_FULL";
+/// A debug build of the agent is ready after about this time.
+const START_TAKES: Duration = Duration::from_secs(6);
 /// Requests that have to be answered in each phase before the next begins.
 const REQUESTS: u64 = 200;
 
@@ -147,18 +156,71 @@ fn manifest_that_changed_while_no_agent_ran_is_in_force_after_the_start() {
     probers.iter_mut().for_each(|prober| assert_eq!(ask(prober, &to).0, pods()[2]));
 }
 
+/// Lets one agent after the other go, under streams and datagrams that count each loss. `next` ends one and
+/// starts the next.
+fn check_restarts(next: impl Fn(&Network, Agent, u32) -> Agent) {
+    let (restarts, plan) = match env::var_os(FULL) {
+        Some(_) => (10, Endurance { streams: 1_000, datagrams: 100_000 }),
+        None => (3, Endurance { streams: 100, datagrams: 2_000 }),
+    };
+    let network = Network::new(&[0, 1, 2]);
+    let mut agent = network.start();
+    let links = links_of(&network);
+    let run = plan.start(&network);
+    for number in 0..restarts {
+        agent = next(&network, agent, number);
+    }
+    assert_eq!(links_of(&network), links, "links before and after the restarts");
+    let outcome = run.finish();
+    eprintln!("{restarts} restarts, {} connections: {outcome:?}", plan.streams);
+    assert!(outcome.lost.is_empty(), "{outcome:?}");
+}
+
+/// Ids of the links by pin.
+fn links_of(network: &Network) -> BTreeMap<String, u32> {
+    let installed = attachments::read(&pins::links(network.setup.pin_dir())).unwrap();
+    installed.into_iter().map(|(pin, found)| (pin, found.link)).collect()
+}
+
+#[test]
+fn restarts_lose_no_connection_and_no_datagram() {
+    privileged!();
+    check_restarts(|network, agent, _| {
+        assert!(agent.terminate().success());
+        network.start()
+    });
+}
+
+/// At moments of all kinds: while it loads, while it attaches, and at rest.
+#[test]
+fn sigkills_at_any_moment_lose_no_connection_and_no_datagram() {
+    privileged!();
+    check_restarts(|network, agent, number| {
+        agent.kill();
+        let starting = network.setup.start_unready(network.topology.node.namespace());
+        // The golden ratio spreads any number of moments over the time that a start takes.
+        let part = (f64::from(number) * 0.618).fract();
+        std::thread::sleep(START_TAKES.mul_f64(part));
+        starting.kill();
+        network.start()
+    });
+}
+
 /// What an upgrade of the agent brings: programs that differ in what they do. They take the places of
 /// those at work by the pinned links, and with them the pinned maps.
 fn upgrade(network: &Network, probe: &ProbeReport) {
     let pins = Pins::take(network.setup.pin_dir()).unwrap();
-    let mut programs = Programs::load(probe, &MemoryMaps::CAPACITIES, Some(&pins.maps())).unwrap();
-    let node = network.topology.node.namespace();
-    for interface in network.topology.interfaces() {
-        let mode = node.run(|| attach::interface(&mut programs, &pins.links(), &interface)).unwrap();
-        assert_eq!(mode.unwrap(), Mode::Xdp(Attached::Replaced), "{interface}");
-    }
-    let hooks = attach::cgroup(&mut programs, &pins.links(), network.setup.cgroup()).unwrap();
-    assert_eq!(hooks, Attached::Replaced);
+    let programs = Programs::load(probe, &MemoryMaps::CAPACITIES, Some(&pins.maps())).unwrap();
+    let asked = Asked {
+        interfaces: network.topology.interfaces().into_iter().collect(),
+        pods: BTreeSet::new(),
+        cgroup: Some(network.setup.cgroup().to_owned()),
+    };
+    let mut attachments = Attachments::open(programs, &pins.links()).unwrap();
+    let settle = || attachments.settle(&asked, Look::Links, Instant::now());
+    let changes = network.topology.node.namespace().run(settle).unwrap();
+    let all = attachments.states().len();
+    assert_eq!((changes.updated.len(), changes.attached.len(), changes.removed.len()), (all, 0, 0));
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct ProxyHealth {
     /// The oldest change of each family that waits.
     waiting: BTreeMap<AddressFamily, SystemTime>,
     eligible: bool,
+    /// Every program that is asked for is attached.
+    attached: bool,
 }
 
 #[derive(Serialize)]
@@ -53,7 +55,7 @@ struct FamilyReport {
 impl ProxyHealth {
     /// Nothing was synced, and the node was not seen. A change may wait for `timeout`.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, synced: BTreeMap::new(), waiting: BTreeMap::new(), eligible: false }
+        Self { timeout, synced: BTreeMap::new(), waiting: BTreeMap::new(), eligible: false, attached: true }
     }
 
     /// What a family should be is in force.
@@ -73,6 +75,12 @@ impl ProxyHealth {
         self.eligible = node.is_some_and(|node| !node.deleting && !about_to_go(node));
     }
 
+    /// Whether every program that is asked for is attached: without one, traffic of load balancers may not be
+    /// served. Restarting the agent would help nobody.
+    pub fn note_attached(&mut self, attached: bool) {
+        self.attached = attached;
+    }
+
     /// Whether no change waits for too long.
     pub fn healthy(&self, now: SystemTime) -> bool {
         self.synced.keys().all(|family| self.family_is_healthy(*family, now))
@@ -88,7 +96,7 @@ impl ProxyHealth {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         match path {
-            "/healthz" => self.report(self.healthy(now) && self.eligible, Some(self.eligible), now),
+            "/healthz" => self.report(self.healthy(now) && self.attached, Some(self.eligible), now),
             "/livez" => self.report(self.healthy(now), None, now),
             _ => elsewhere(method, path, query),
         }
@@ -100,7 +108,8 @@ impl ProxyHealth {
         self.waiting.get(&family).is_none_or(|since| waits(since) < self.timeout)
     }
 
-    fn report(&self, good: bool, node_eligible: Option<bool>, now: SystemTime) -> Answer {
+    fn report(&self, healthy: bool, node_eligible: Option<bool>, now: SystemTime) -> Answer {
+        let good = healthy && node_eligible.unwrap_or(true);
         let latest = if good { Some(now) } else { self.synced.values().max().copied() };
         let status = self.synced.iter().map(|(family, at)| {
             let healthy = self.family_is_healthy(*family, now);
@@ -110,7 +119,7 @@ impl ProxyHealth {
             last_updated: latest.map_or_else(|| NEVER.to_owned(), text),
             current_time: text(now),
             node_eligible,
-            healthy: self.healthy(now),
+            healthy,
             status: status.collect(),
         };
         let body = serde_json::to_string(&report).expect("texts and truth values are JSON");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use seaway_cluster::{AddressFamily, Node, Snapshot, Update, Waiting};
 use seaway_common::CONFIG_POD_PATH;
+use seaway_dataplane::attachments::{Asked, Attachment, Attachments, Look, Place, State};
 use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::links::Links;
@@ -18,20 +19,25 @@ use seaway_dataplane::probe::Probe;
 use seaway_dataplane::programs::{self, Programs};
 use seaway_dataplane::site::NodeDns;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
-use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
+use seaway_dataplane::{Maps, Site, collector, dead_sockets};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::Args;
 use super::health_checks::HealthChecks;
-use super::interfaces::{Interfaces, Selected, Selection};
+use super::interfaces::Selection;
 use super::report::Report;
 use super::told::Told;
+use super::{Args, attachments};
 
 /// Programs, maps, and what is told about them.
 pub(super) struct Agent {
-    programs: Programs,
     sync: Sync<KernelMaps>,
-    links: PathBuf,
+    attachments: Attachments,
+    /// What became of the attachments, as it was told last.
+    states: Vec<State>,
+    /// No program of an earlier agent is at work.
+    fresh: bool,
+    /// The first facts are in the maps, and the programs were attached.
+    ready: bool,
     /// This node, without its addresses.
     site: Site,
     devices: Devices,
@@ -39,11 +45,7 @@ pub(super) struct Agent {
     selection: Selection,
     /// `auto` found an interface for every pod.
     pods_found: bool,
-    /// Interfaces that the programs are attached to.
-    on: BTreeSet<String>,
-    pods_on: BTreeSet<String>,
     cgroup: Option<PathBuf>,
-    attached: bool,
     report: Report,
     told: Told,
     health_checks: HealthChecks,
@@ -106,18 +108,17 @@ impl Agent {
         // An agent that waits for its first facts is one that `seaway status` tells of.
         report.tell();
         Ok(Self {
-            programs,
             sync: Sync::new(maps, site.clone())?,
+            attachments: Attachments::open(programs, &pins.links())?,
+            states: Vec::new(),
+            fresh: !pins.are_at_work(),
+            ready: false,
             site,
             devices: Devices::open(&pins.maps())?,
-            links: pins.links(),
             next_hops: NextHops::follow(&pins.maps())?,
             selection,
             pods_found: false,
-            on: BTreeSet::new(),
-            pods_on: BTreeSet::new(),
             cgroup: args.cgroup.clone(),
-            attached: false,
             report,
             health_checks: HealthChecks::new(told.clone()),
             facts: Arc::default(),
@@ -140,15 +141,14 @@ impl Agent {
     }
 
     /// Takes note of the node's interfaces before there are any facts.
-    pub(super) fn start_on(&mut self, links: &Arc<Links>) -> Result<()> {
-        if let Some(event) = self.note_links(links)? {
+    pub(super) fn start_on(&mut self, links: &Arc<Links>) {
+        if let Some(event) = self.note_links(links) {
             self.sync.handle(event, 0);
         }
-        Ok(())
     }
 
     /// Takes note of the node's interfaces. Returns what follows for the Services.
-    pub(super) fn note_links(&mut self, links: &Arc<Links>) -> Result<Option<Event>> {
+    pub(super) fn note_links(&mut self, links: &Arc<Links>) -> Option<Event> {
         self.selection.note_links(links);
         match self.devices.follow(links) {
             Ok(0) => {}
@@ -158,10 +158,8 @@ impl Agent {
             ),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "interfaces"),
         }
-        if self.interfaces_may_grow() {
-            self.look_for_interfaces()?;
-        }
-        Ok(self.note_site())
+        self.look_at_attachments();
+        self.note_site()
     }
 
     /// Takes note of the node as its interfaces make it. Returns what follows for the Services.
@@ -210,8 +208,8 @@ impl Agent {
         if let Event::Facts(facts) = &event {
             self.facts = Arc::clone(facts);
             let changed = self.selection.note_facts(facts, &self.node);
-            if changed && self.attached {
-                self.look_for_interfaces()?;
+            if changed && self.ready {
+                self.settle(Look::Names);
             } else if changed {
                 // Sockets are translated as the interfaces allow from the first one on.
                 self.pods_found = self.selection.select().pods_found;
@@ -236,42 +234,36 @@ impl Agent {
         }
         self.tell(audit, &outcome);
         end_sockets(&outcome);
-        if !self.attached && outcome.error.is_none() {
-            self.attach()?;
+        if !self.ready && outcome.error.is_none() {
+            self.start()?;
+        } else if audit {
+            self.settle(Look::Links);
         }
         if audit || self.report.is_new() {
             self.told.count_without_local(self.sync.desired());
         }
-        self.report.publish(&self.sync, &outcome, self.attached);
+        self.report.publish(&self.sync, &outcome, self.ready);
         Ok(outcome.retry_in)
     }
 
     /// What waited is in force.
     fn note_synced(&mut self, full: bool, took: Duration) {
         let waited = std::mem::take(&mut self.waiting);
-        let first = !self.attached;
+        let first = !self.ready;
         self.told.synced(full || first, took, &waited, first, self.here.as_deref());
         self.told.metrics().pending(&self.waiting);
     }
 
-    /// The agent ends: nobody speaks for the maps any more.
-    pub(super) fn stop(&self) {
-        self.report.withdraw();
-    }
-
-    /// Whether [`look_for_interfaces`](Self::look_for_interfaces) may find something.
-    pub(super) fn interfaces_may_grow(&self) -> bool {
-        self.attached && self.selection.may_change()
-    }
-
-    /// Attaches to interfaces of a pattern that came, and forgets those that went.
-    pub(super) fn look_for_interfaces(&mut self) -> Result<()> {
-        let selected = self.selection.select();
-        if selected.node != self.on || selected.pods != self.pods_on {
-            self.attach_interfaces(&selected.node, &selected.pods)?;
+    /// Compares the names of interfaces and pins with what is attached, and tries again what failed and is due.
+    pub(super) fn look_at_attachments(&mut self) {
+        if self.ready {
+            self.settle(Look::Names);
         }
-        self.note_selected(selected);
-        Ok(())
+    }
+
+    /// When an attachment that failed is tried again, if there is one.
+    pub(super) fn attachments_due(&self) -> Option<Instant> {
+        self.attachments.due().filter(|_| self.ready)
     }
 
     /// When the status file has to be written; never, if it says everything.
@@ -297,46 +289,55 @@ impl Agent {
     }
 
     /// Traffic is taken over when the maps say where it goes, not before.
-    fn attach(&mut self) -> Result<()> {
-        let begun = Instant::now();
+    fn start(&mut self) -> Result<()> {
+        if self.fresh {
+            // Where another owner has the cgroup, no interface is touched.
+            let cgroup = Asked { cgroup: self.cgroup.clone(), ..Asked::default() };
+            let changes = self.attachments.settle(&cgroup, Look::Links, Instant::now());
+            self.refuse()?;
+            attachments::tell(&changes, self.ready);
+        }
+        self.settle(Look::Links);
+        if self.fresh {
+            self.refuse()?;
+        }
+        // What an earlier agent attached is at work: what lacks beside it is told, and tried again.
+        self.ready = true;
+        Ok(())
+    }
+
+    /// A start without one of the places that flags name is none.
+    fn refuse(&mut self) -> Result<()> {
+        let mut named: BTreeSet<&String> = self.selection.node.named().iter().collect();
+        named.extend(self.selection.pods.named());
+        let is_named = |attachment: &Attachment| match &attachment.place {
+            Place::Cgroup => true,
+            Place::Interface(name) => named.contains(name),
+        };
+        match self.attachments.refusal(is_named) {
+            None => Ok(()),
+            Some(error) => {
+                self.attachments.undo();
+                Err(error.into())
+            }
+        }
+    }
+
+    fn settle(&mut self, look: Look) {
         let selected = self.selection.select();
-        self.attach_interfaces(&selected.node, &selected.pods)?;
-        if let Some(cgroup) = &self.cgroup {
-            let how = attach::cgroup(&mut self.programs, &self.links, cgroup)?;
-            tracing::info!(cgroup = %cgroup.display(), ?how, "attached");
-        }
-        tracing::debug!(attach = ?begun.elapsed(), "attached to all");
-        self.attached = true;
-        self.note_selected(selected);
-        Ok(())
-    }
-
-    /// Takes note of the interfaces that programs are attached to now.
-    fn note_selected(&mut self, selected: Selected) {
-        self.next_hops.note_interfaces(self.on.iter().chain(&self.pods_on), self.selection.links());
-        self.report.note_interfaces(&self.on, selected.choices);
+        let (interfaces, pods) = (selected.node, selected.pods);
+        self.next_hops.note_interfaces(interfaces.iter().chain(&pods), self.selection.links());
+        self.report.note_choices(selected.choices);
         self.pods_found = selected.pods_found;
-    }
-
-    fn attach_interfaces(&mut self, present: &BTreeSet<String>, pods: &BTreeSet<String>) -> Result<()> {
-        for gone in attach::retain(&self.links, present, pods, self.cgroup.as_deref())? {
-            tracing::info!(link = gone, "detached: it is no longer asked for");
+        let asked = Asked { interfaces, pods, cgroup: self.cgroup.clone() };
+        let changes = self.attachments.settle(&asked, look, Instant::now());
+        attachments::tell(&changes, self.ready);
+        let states = self.attachments.states();
+        if states != self.states {
+            self.told.health(|health| health.note_attached(attachments::all_served(&states)));
+            self.report.note_attachments(&states);
+            self.states = states;
         }
-        self.on.retain(|interface| present.contains(interface));
-        self.pods_on.retain(|interface| pods.contains(interface));
-        for interface in present.difference(&self.on.clone()) {
-            let how = attach::interface(&mut self.programs, &self.links, interface);
-            if attached(interface, &self.selection.node, how)? {
-                self.on.insert(interface.clone());
-            }
-        }
-        for interface in pods.difference(&self.pods_on.clone()) {
-            let how = attach::classifiers(&mut self.programs, &self.links, interface);
-            if attached(interface, &self.selection.pods, how)? {
-                self.pods_on.insert(interface.clone());
-            }
-        }
-        Ok(())
     }
 
     fn tell(&self, audit: bool, outcome: &Outcome) {
@@ -348,7 +349,7 @@ impl Agent {
                 operations = outcome.applied,
                 "the maps had been changed by something else; they are right again"
             );
-        } else if !self.attached {
+        } else if !self.ready {
             let services = self.sync.installed().len();
             tracing::info!(operations = outcome.applied, services, "in force");
         } else if !audit {
@@ -371,20 +372,9 @@ fn end_sockets(outcome: &Outcome) {
     }
 }
 
-/// One of a pattern may be gone again already, and then is not there the next time.
-fn attached<T: std::fmt::Debug>(
-    interface: &str,
-    asked: &Interfaces,
-    how: Result<T, attach::Error>,
-) -> Result<bool> {
-    match how {
-        Ok(how) => tracing::info!(interface, ?how, "attached"),
-        Err(error) if !asked.named().iter().any(|name| name == interface) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(interface, error, "cannot attach; it will be tried again");
-            return Ok(false);
-        }
-        Err(error) => return Err(error.into()),
+/// The status file goes with the agent: nobody speaks for the maps any more.
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.report.withdraw();
     }
-    Ok(true)
 }

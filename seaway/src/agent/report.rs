@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seaway_cluster::Warning;
+use seaway_dataplane::attachments::{self, State};
 use seaway_dataplane::kube_proxy;
 use seaway_dataplane::metrics::Metrics;
 use seaway_dataplane::node_interfaces::Choice;
 use seaway_dataplane::probe::Probe;
+use seaway_dataplane::programs::XDP_LB;
 use seaway_dataplane::site::Settings;
 use seaway_dataplane::status::Status;
 use seaway_dataplane::sync::{Outcome, Sync};
@@ -30,6 +32,8 @@ pub(super) struct Report {
     source_texts: BTreeSet<String>,
     sync_texts: BTreeSet<String>,
     health_texts: BTreeSet<String>,
+    /// Programs that are not attached.
+    attachment_texts: BTreeSet<String>,
     /// Rules of another proxy that are still there.
     leftover_texts: BTreeSet<String>,
     told: BTreeSet<String>,
@@ -58,6 +62,7 @@ impl Report {
             kubeconfig: args.facts.kubeconfig.as_ref().map(absolute),
             settings: Settings::default(),
             interfaces: Vec::new(),
+            attachments: Vec::new(),
             cgroup: args.cgroup.clone(),
             probe,
             warnings: Vec::new(),
@@ -71,6 +76,7 @@ impl Report {
             source_texts: BTreeSet::new(),
             sync_texts: BTreeSet::new(),
             health_texts: BTreeSet::new(),
+            attachment_texts: BTreeSet::new(),
             leftover_texts: BTreeSet::new(),
             told: BTreeSet::new(),
             status,
@@ -94,13 +100,26 @@ impl Report {
         self.stale = true;
     }
 
-    /// Replaces the interfaces that packets are translated on.
-    pub(super) fn note_interfaces(&mut self, on: &BTreeSet<String>, choices: Vec<Choice>) {
-        let on: Vec<String> = on.iter().cloned().collect();
-        if on == self.status.interfaces && choices == self.status.interface_choices {
+    /// Replaces what became of the attachments.
+    pub(super) fn note_attachments(&mut self, states: &[State]) {
+        let missing = states.iter().filter_map(|state| Some((state, state.missing.clone()?)));
+        self.attachment_texts = attachments::lines(missing).into_iter().collect();
+        let of = |these: &dyn Fn(&State) -> bool| -> BTreeSet<String> {
+            states.iter().filter(|state| these(state)).filter_map(|state| state.interface.clone()).collect()
+        };
+        let outside = of(&|state| state.program == XDP_LB);
+        let not_served = of(&|state| state.missing.is_some() && !state.served);
+        self.status.interfaces = outside.difference(&not_served).cloned().collect();
+        self.status.attachments = states.to_vec();
+        self.tell();
+    }
+
+    /// Replaces what each interface is taken for.
+    pub(super) fn note_choices(&mut self, choices: Vec<Choice>) {
+        if choices == self.status.interface_choices {
             return;
         }
-        (self.status.interfaces, self.status.interface_choices) = (on, choices);
+        self.status.interface_choices = choices;
         self.stale = true;
     }
 
@@ -151,7 +170,13 @@ impl Report {
 
     /// Tells what is wrong now: what is new in the log, all of it in the file.
     pub(super) fn tell(&mut self) {
-        let parts = [&self.source_texts, &self.sync_texts, &self.health_texts, &self.leftover_texts];
+        let parts = [
+            &self.source_texts,
+            &self.sync_texts,
+            &self.health_texts,
+            &self.attachment_texts,
+            &self.leftover_texts,
+        ];
         let warnings: BTreeSet<String> = parts.into_iter().flatten().cloned().collect();
         for warning in warnings.difference(&self.told) {
             tracing::warn!("{warning}");
