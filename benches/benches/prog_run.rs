@@ -2,15 +2,19 @@
 //!
 //! Rows are run in turn, round after round, so that a noisy moment hits all of them alike. The
 //! harness row is the packet feeder with nothing behind it; the net column is without it.
+//!
+//! A row about flows that begin has clients that were never seen before in each round. One about flows that
+//! exist has its clients' earlier packets sent in each round too, not measured: new flows of other rows may
+//! have pushed theirs out.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
-use etherparse::PacketBuilder;
+use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader};
 use seaway_common::{
-    Addr, BACKEND_SERVING, BackendValue, Be16, Capacities, Config, SERVICE_EXTERNAL, ServiceKey,
-    ServiceValue, Slice, proto,
+    Addr, BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, Capacities, Config, SERVICE_DSR,
+    SERVICE_EXTERNAL, ServiceKey, ServiceValue, Slice, proto,
 };
 use seaway_dataplane::Maps;
 use seaway_dataplane::feeder::{Feed, Feeder};
@@ -21,30 +25,58 @@ use seaway_harness::WayOut;
 
 const ROUNDS: usize = 11;
 const PACKETS: u32 = 1_000_000;
+/// Packets of a round where each begins a flow, or is one of few of its flow.
+const FRESH: u32 = 100_000;
 const BACKENDS: u32 = 10;
-/// Endpoints of the service whose clients are masqueraded. Each has 20,000 ports of the node, of which
-/// this many flows take a fifth at most: ports are as easy to find as on a node that is not full.
+/// Endpoints of the service whose clients are masqueraded. Each has 20,000 ports of the node, of which new
+/// flows take a fifth at most: ports are as easy to find as on a node that is not full.
 const MASQUERADED_BACKENDS: u32 = 250;
-const MASQUERADED_FLOWS: u32 = 100_000;
+const CLUSTER: &str = "10.96.0.80";
+const CLUSTER_V6: &str = "fd96::80";
+/// Of one endpoint, so that it is known what its replies look like.
+const SINGLE: &str = "10.96.0.81";
+const SINGLE_ENDPOINT: [u8; 4] = [10, 77, 0, 0];
 const EXTERNAL: &str = "203.0.113.80";
-/// Offset of the source port behind an IPv4 header without options, and behind an IPv6 header.
-const PORT_V4: u32 = 34;
-const PORT_V6: u32 = 54;
-/// Offset of the source address's last two bytes.
-const ADDR_V4: u32 = 28;
-const ADDR_V6: u32 = 36;
+const DSR: &str = "203.0.113.81";
+/// Its endpoints are on this node.
+const LOCAL: &str = "203.0.113.82";
+const ENDPOINT_PORT: u16 = 8080;
+/// Offsets of the client's port and of its address's last two bytes: in IPv4 packets without options to
+/// the service and from it, and in IPv6 packets to it.
+const TO: (u32, u32) = (34, 28);
+const FROM: (u32, u32) = (36, 32);
+const TO_V6: (u32, u32) = (54, 36);
+/// TCP flags.
+const SYN: u8 = 1;
+const ACK: u8 = 2;
+const FIN: u8 = 4;
+
+/// A packet that differs by client.
+struct Frame {
+    packet: Vec<u8>,
+    /// Where the client's port and address are.
+    client: (u32, u32),
+    /// Whether it leaves in another packet.
+    wrapped: bool,
+}
 
 struct Row {
     name: &'static str,
-    packet: Vec<u8>,
+    frame: Frame,
+    /// Packets of each flow that come before, in every round.
+    before: Vec<Frame>,
+    /// Clients, each a flow.
     flows: u32,
-    /// Packets of a round.
-    packets: u32,
+    /// Whether clients are others in each round; then each sends one packet.
+    fresh: bool,
     balancer: bool,
-    v4: bool,
-    /// The packet that opens each flow, where `packet` itself does not.
-    opener: Option<Vec<u8>>,
     nanos: Vec<u64>,
+}
+
+impl Frame {
+    const fn new(packet: Vec<u8>, client: (u32, u32)) -> Self {
+        Self { packet, client, wrapped: false }
+    }
 }
 
 fn main() -> Result<()> {
@@ -53,7 +85,7 @@ fn main() -> Result<()> {
     }
     // The feeder's packets are in one buffer each, and it can only call programs that take no others.
     let probe = Probe { xdp_frags: false, ..Probe::run()? };
-    let capacities = Capacities { flows_v4: 4_194_304, ..Capacities::DEFAULT };
+    let capacities = Capacities { flows_v4: 8_388_608, ..Capacities::DEFAULT };
     let mut programs = Programs::load(&probe, &capacities, None)?;
     install(&mut programs.maps()?)?;
     // Where masqueraded packets are routed; nothing leaves it.
@@ -68,46 +100,47 @@ fn main() -> Result<()> {
 
 /// All rows, round after round.
 fn measure(feeder: &mut Feeder, programs: &mut Programs, rows: &mut [Row]) -> Result<()> {
-    for row in &*rows {
-        if let Some(opener) = &row.opener {
-            feeder.target(programs)?;
-            feeder.run(&feed(row, opener), row.flows)?;
-        }
-    }
-    for _ in 0..ROUNDS {
+    for round in 0..u32::try_from(ROUNDS)? {
         for row in &mut *rows {
-            if row.balancer {
-                feeder.target(programs)?;
-            } else {
+            let first = if row.fresh { round * row.flows } else { 0 };
+            feeder.target(programs)?;
+            for frame in &row.before {
+                feeder.run(&feed(frame, row.flows, first), row.flows).context(row.name)?;
+            }
+            if !row.balancer {
                 feeder.target_nothing()?;
             }
-            let mean = feeder.run(&feed(row, &row.packet), row.packets).context(row.name)?;
+            let packets = if row.fresh { row.flows } else { PACKETS };
+            let mean = feeder.run(&feed(&row.frame, row.flows, first), packets).context(row.name)?;
             row.nanos.push(u64::try_from(mean.as_nanos())?);
         }
     }
     Ok(())
 }
 
-fn feed<'a>(row: &Row, packet: &'a [u8]) -> Feed<'a> {
-    let (port_offset, addr_offset) = if row.v4 { (PORT_V4, ADDR_V4) } else { (PORT_V6, ADDR_V6) };
-    Feed { packet, flows: row.flows, port_offset, addr_offset }
+fn feed(frame: &Frame, flows: u32, first: u32) -> Feed<'_> {
+    let (port_offset, addr_offset) = frame.client;
+    Feed { packet: &frame.packet, flows, first, wrapped: frame.wrapped, port_offset, addr_offset }
 }
 
-/// Services of ten backends: cluster IPs for TCP and UDP, and an external address whose clients are
-/// masqueraded.
+/// Cluster IPs for TCP and UDP, and external addresses: masqueraded, answered by the endpoint itself, and
+/// with endpoints on this node.
 fn install(maps: &mut KernelMaps) -> Result<()> {
     let node: IpAddr = "198.18.0.1".parse()?;
     maps.put_config(&Config { snat_v4: node.into(), ..Config::new() })?;
     let mut id = 0;
     let mut offset = 0;
-    for (service, (vip, proto, flags, backends)) in (0u32..).zip([
-        ("10.96.0.80", proto::TCP, 0, BACKENDS),
-        ("10.96.0.80", proto::UDP, 0, BACKENDS),
-        ("fd96::80", proto::TCP, 0, BACKENDS),
-        (EXTERNAL, proto::TCP, SERVICE_EXTERNAL, MASQUERADED_BACKENDS),
+    for (service, (vip, proto, flags, backends, backend_flags)) in (0u32..).zip([
+        (CLUSTER, proto::TCP, 0, BACKENDS, 0),
+        (CLUSTER, proto::UDP, 0, BACKENDS, 0),
+        (CLUSTER_V6, proto::TCP, 0, BACKENDS, 0),
+        (SINGLE, proto::TCP, 0, 1, 0),
+        (EXTERNAL, proto::TCP, SERVICE_EXTERNAL, MASQUERADED_BACKENDS, 0),
+        (DSR, proto::TCP, SERVICE_EXTERNAL | SERVICE_DSR, BACKENDS, 0),
+        (LOCAL, proto::TCP, SERVICE_EXTERNAL, BACKENDS, BACKEND_LOCAL),
     ]) {
         let cluster = Slice { offset, len: backends };
-        offset += backends;
+        offset += backends.next_multiple_of(seaway_common::SLOTS_PER_VALUE);
         let mut ids = Vec::new();
         for host in 0..backends {
             let addr: IpAddr =
@@ -115,9 +148,9 @@ fn install(maps: &mut KernelMaps) -> Result<()> {
                     .parse()?;
             let value = BackendValue {
                 addr: addr.into(),
-                port: Be16::new(8080),
+                port: Be16::new(ENDPOINT_PORT),
                 proto,
-                flags: BACKEND_SERVING,
+                flags: BACKEND_SERVING | backend_flags,
                 service,
             };
             maps.put_backend(id, &value)?;
@@ -133,64 +166,82 @@ fn install(maps: &mut KernelMaps) -> Result<()> {
 }
 
 fn rows() -> Vec<Row> {
-    let row = |name, packet: Vec<u8>, flows, balancer, v4| Row {
+    let row = |name, frame, before, flows| Row {
         name,
-        packet,
+        frame,
+        before,
         flows,
-        packets: PACKETS,
-        balancer,
-        v4,
-        opener: None,
+        fresh: false,
+        balancer: true,
         nanos: Vec::new(),
     };
-    let established = |name, flows| Row {
-        opener: Some(tcp(80, 1, true)),
-        ..row(name, tcp(80, 1, false), flows, true, true)
-    };
+    let fresh = |name, frame, before| Row { fresh: true, ..row(name, frame, before, FRESH) };
+    let to = |vip, net, flags| Frame { wrapped: vip == DSR, ..Frame::new(tcp_to(vip, 80, net, flags), TO) };
+    let from = |net, flags| Frame::new(tcp_from(net, flags), FROM);
+    let handshake = |net| vec![to(SINGLE, net, SYN), from(net, SYN | ACK), to(SINGLE, net, ACK)];
+    let established = |name, flows| row(name, to(SINGLE, 1, ACK), handshake(1), flows);
+    let v6 = |flags| Frame::new(tcp6(flags), TO_V6);
+    let nothing = Vec::new;
+    let beyond = Frame::new(tcp_to(CLUSTER, 81, 1, ACK), TO);
     vec![
-        row("harness", tcp(80, 1, false), 1, false, true),
-        row("pass-through", tcp(81, 1, false), 1, true, true),
+        Row { balancer: false, ..row("harness", to(CLUSTER, 1, ACK), nothing(), 1) },
+        row("pass-through", beyond, nothing(), 1),
         established("TCP established, 1 flow", 1),
         established("TCP established, 1k flows", 1_000),
         established("TCP established, 10k flows", 10_000),
         established("TCP established, 1M flows", 1_000_000),
-        Row { opener: Some(tcp6(true)), ..row("TCP established, IPv6, 1 flow", tcp6(false), 1, true, false) },
-        row("UDP, 1 flow", udp(), 1, true, true),
-        row("TCP new flow", tcp(80, 2, true), u32::MAX, true, true),
-        Row {
-            opener: Some(tcp_to(EXTERNAL, 80, 4, true)),
-            ..row("TCP masqueraded, established, 1k flows", tcp_to(EXTERNAL, 80, 4, false), 1_000, true, true)
-        },
-        Row {
-            packets: MASQUERADED_FLOWS,
-            ..row("TCP masqueraded, new flow", tcp_to(EXTERNAL, 80, 5, true), u32::MAX, true, true)
-        },
+        row("TCP established, IPv6, 1 flow", v6(ACK), vec![v6(SYN)], 1),
+        row("UDP, 1 flow", Frame::new(udp(), TO), nothing(), 1),
+        row("TCP established, reply, 1k flows", from(2, ACK), handshake(2), 1_000),
+        row(
+            "TCP masqueraded, established, 1k flows",
+            to(EXTERNAL, 3, ACK),
+            vec![to(EXTERNAL, 3, SYN)],
+            1_000,
+        ),
+        row("TCP DSR, established, 1k flows", to(DSR, 4, ACK), vec![to(DSR, 4, SYN)], 1_000),
+        row("TCP local endpoint, established, 1k flows", to(LOCAL, 5, ACK), vec![to(LOCAL, 5, SYN)], 1_000),
+        fresh("TCP new flow (SYN)", to(CLUSTER, 16, SYN), nothing()),
+        fresh("TCP SYN-ACK", from(32, SYN | ACK), vec![to(SINGLE, 32, SYN)]),
+        fresh(
+            "TCP last ACK of a handshake",
+            to(SINGLE, 48, ACK),
+            vec![to(SINGLE, 48, SYN), from(48, SYN | ACK)],
+        ),
+        fresh("TCP FIN", to(SINGLE, 64, FIN | ACK), handshake(64)),
+        fresh("TCP masqueraded, new flow", to(EXTERNAL, 80, SYN), nothing()),
+        fresh("TCP DSR, new flow", to(DSR, 96, SYN), nothing()),
+        fresh("TCP local endpoint, new flow", to(LOCAL, 112, SYN), nothing()),
     ]
 }
 
-fn tcp(port: u16, net: u8, syn: bool) -> Vec<u8> {
-    tcp_to("10.96.0.80", port, net, syn)
-}
-
-fn tcp_to(vip: &str, port: u16, net: u8, syn: bool) -> Vec<u8> {
-    let vip = vip.parse().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED).octets();
+/// From client 192.`net`.0.0, port 1024.
+fn tcp_to(vip: &str, port: u16, net: u8, flags: u8) -> Vec<u8> {
+    let vip = vip.parse().unwrap_or(Ipv4Addr::UNSPECIFIED).octets();
     let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4([192, net, 0, 0], vip, 64);
-    let tcp = ip.tcp(1024, port, 1, 65535);
-    written(if syn { tcp.syn() } else { tcp.ack(1) })
+    written(ip.tcp(1024, port, 1, 65535), flags)
 }
 
-fn tcp6(syn: bool) -> Vec<u8> {
-    let vip = "fd96::80".parse::<std::net::Ipv6Addr>().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED).octets();
-    let client =
-        "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED).octets();
+/// From the endpoint of [`SINGLE`] to the same client.
+fn tcp_from(net: u8, flags: u8) -> Vec<u8> {
+    let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4(
+        SINGLE_ENDPOINT,
+        [192, net, 0, 0],
+        64,
+    );
+    written(ip.tcp(ENDPOINT_PORT, 1024, 1, 65535), flags)
+}
+
+fn tcp6(flags: u8) -> Vec<u8> {
+    let vip = CLUSTER_V6.parse().unwrap_or(Ipv6Addr::UNSPECIFIED).octets();
+    let client = "2001:db8::1".parse().unwrap_or(Ipv6Addr::UNSPECIFIED).octets();
     let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv6(client, vip, 64);
-    let tcp = ip.tcp(1024, 80, 1, 65535);
-    written(if syn { tcp.syn() } else { tcp.ack(1) })
+    written(ip.tcp(1024, 80, 1, 65535), flags)
 }
 
 fn udp() -> Vec<u8> {
     let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4(
-        [192, 3, 0, 0],
+        [192, 6, 0, 0],
         [10, 96, 0, 80],
         64,
     );
@@ -199,7 +250,16 @@ fn udp() -> Vec<u8> {
     packet
 }
 
-fn written(builder: etherparse::PacketBuilderStep<etherparse::TcpHeader>) -> Vec<u8> {
+fn written(mut builder: PacketBuilderStep<TcpHeader>, flags: u8) -> Vec<u8> {
+    if flags & SYN != 0 {
+        builder = builder.syn();
+    }
+    if flags & FIN != 0 {
+        builder = builder.fin();
+    }
+    if flags & ACK != 0 {
+        builder = builder.ack(2);
+    }
     let mut packet = Vec::new();
     builder.write(&mut packet, &[0; 64]).expect("memory takes any packet");
     packet

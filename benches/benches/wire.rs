@@ -14,8 +14,6 @@ mod road;
 #[path = "wire/rules.rs"]
 mod rules;
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -30,7 +28,7 @@ const PACKETS: u32 = 1_000_000;
 /// Packets before the first round: every flow is known then.
 const WARM_UP: u32 = 20_000;
 const SIZES: [u32; 3] = [1, 1_000, 10_000];
-const PLOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wire.svg");
+const PLOT: &str = "wire.svg";
 
 /// What one road came to.
 struct Row {
@@ -77,8 +75,10 @@ fn main() -> Result<()> {
     }
     println!("{}", table(&rows));
     let points = rows.iter().skip(1).map(|row| (row.road.kind, row.road.services, row.median()));
-    plot::write(Path::new(PLOT), &points.collect::<Vec<_>>())?;
-    println!("\nplot: target/wire.svg");
+    let file = seaway_benches::target_folder()?.join(PLOT);
+    plot::write(&file, &points.collect::<Vec<_>>())
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    println!("\nplot: {}", file.display());
     Ok(())
 }
 

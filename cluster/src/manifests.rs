@@ -75,7 +75,7 @@ impl Snapshot {
     /// text says but the slices that a cluster's controllers would make.
     pub fn from_manifests(text: &str) -> (Self, Vec<Warning>) {
         let mut files = files::Files::default();
-        files.put(Path::new("text"), text);
+        files.put(Path::new("text"), decode::contents(Path::new("text"), text));
         files.merge()
     }
 }

@@ -160,6 +160,7 @@ fn chart_with_its_own_values_is_the_kustomization() {
 fn values_of_the_chart_reach_the_agent() {
     let values = [
         "interfaces={eth0,bond*}",
+        "podInterfaces={cni0}",
         "extraArgs={--cluster-cidr=10.0.0.0/8,--log=debug}",
         "apiServer.host=192.0.2.7",
         "image=registry.example/seaway:1",
@@ -172,6 +173,7 @@ fn values_of_the_chart_reach_the_agent() {
     let arguments = [
         "agent",
         "--interface=eth0,bond*",
+        "--pod-interface=cni0",
         "--cgroup=/sys/fs/cgroup",
         "--metrics-bind-address=0.0.0.0:10249",
         "--log-format=json",
@@ -191,6 +193,7 @@ fn wrong_values_of_the_chart_are_refused_by_name() {
     let cases = [
         ("interfaces=eth0", "/interfaces"),
         ("interfaces={eth0 eth1}", "/interfaces/0"),
+        ("podInterfaces=cni0", "/podInterfaces"),
         ("inteface={eth0}", "inteface"),
         ("apiServer.port=https", "/apiServer/port"),
         ("apiServer.host=https://192.0.2.7:6443", "/apiServer/host"),
@@ -211,7 +214,7 @@ fn wrong_values_of_the_chart_are_refused_by_name() {
 }
 
 #[test]
-fn without_interfaces_the_chart_names_none() {
+fn without_interfaces_the_chart_leaves_them_to_the_agent() {
     let mut helm = Command::new("helm");
     helm.args(["template", "seaway"]).arg(folder().join("helm/seaway")).args(["--set-json", "interfaces=[]"]);
     let Some(text) = rendered(&mut helm) else { return };

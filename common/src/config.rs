@@ -15,6 +15,16 @@ pub const CONFIG_POD_PATH: u32 = 1 << 1;
 /// Some external address leads to endpoints of the other family (`--nat46x64`).
 pub const CONFIG_CROSS: u32 = 1 << 2;
 
+/// Connections of another proxy may still be in the kernel's connection tracking: TCP without a flow is
+/// passed to the stack, also where no stack owns the address.
+pub const CONFIG_KERNEL_FLOWS: u32 = 1 << 3;
+
+/// The node has a route for the IPv4 addresses of Services: its own packets to them leave by an interface,
+/// where they are translated or refused.
+pub const CONFIG_ROUTED_V4: u32 = 1 << 4;
+/// The same over IPv6.
+pub const CONFIG_ROUTED_V6: u32 = 1 << 5;
+
 /// A range of addresses. 32 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -25,7 +35,7 @@ pub struct Prefix {
     pub mask: Addr,
 }
 
-/// The only value of the map `CONFIG`. Replaced as a whole. 592 bytes.
+/// The only value of the map `CONFIG`. Replaced as a whole. 600 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Config {
@@ -45,7 +55,7 @@ pub struct Config {
     pub tcp_opening_s: u32,
     /// TCP with packets in both directions.
     pub tcp_established_s: u32,
-    /// TCP after a FIN or RST.
+    /// TCP after a RST.
     pub tcp_closing_s: u32,
     /// UDP and SCTP before the first reply.
     pub udp_s: u32,
@@ -55,6 +65,10 @@ pub struct Config {
     pub clusters_len: u32,
     /// Entries of `services` in use.
     pub services_len: u32,
+    /// TCP after one side's FIN: the other may go on sending.
+    pub tcp_close_wait_s: u32,
+    /// TCP after both FINs.
+    pub tcp_time_wait_s: u32,
     /// Explicit padding, zero.
     pub _pad: u32,
     /// Addresses of pods (`--cluster-cidr`).
@@ -63,7 +77,7 @@ pub struct Config {
     pub services: [Prefix; PREFIXES_MAX],
 }
 
-const _: () = assert!(size_of::<Config>() == 592);
+const _: () = assert!(size_of::<Config>() == 600);
 
 impl Prefix {
     /// Of an address and the number of leading bits that count in its own family.
@@ -88,8 +102,10 @@ impl Config {
             snat_first: 10_000,
             snat_last: 29_999,
             tcp_opening_s: 60,
-            tcp_established_s: 6 * 3600,
+            tcp_established_s: 24 * 3600,
             tcp_closing_s: 10,
+            tcp_close_wait_s: 3600,
+            tcp_time_wait_s: 120,
             udp_s: 60,
             udp_assured_s: 120,
             ..Self::zeroed()
@@ -101,6 +117,12 @@ impl Config {
     pub const fn snat_for(&self, addr: &Addr) -> Option<&Addr> {
         let own = if addr.is_v4() { &self.snat_v4 } else { &self.snat_v6 };
         if own.is_zero() { None } else { Some(own) }
+    }
+
+    /// Whether the node has a route for addresses of Services in the family of `addr`.
+    #[inline(always)]
+    pub const fn is_routed(&self, addr: &Addr) -> bool {
+        self.flags & if addr.is_v4() { CONFIG_ROUTED_V4 } else { CONFIG_ROUTED_V6 } != 0
     }
 
     /// Whether an address is a pod's.

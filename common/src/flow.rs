@@ -5,7 +5,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Addr, Be16, Be32, Delta};
+use crate::{Addr, Be16, Be32, Config, Delta, Sum};
 
 /// A packet's addresses, ports and protocol, as they stand in the packet. 40 bytes.
 #[repr(C)]
@@ -49,12 +49,11 @@ const _: () = assert!(size_of::<Rewrite>() == 40);
 
 /// The entry translates from the client towards the backend; its pair translates replies.
 pub const FLOW_FORWARD: u16 = 1 << 0;
-/// Packets were seen in both directions.
-pub const FLOW_ESTABLISHED: u16 = 1 << 1;
-/// A FIN or RST was seen; a new SYN starts a new flow.
-pub const FLOW_CLOSING: u16 = 1 << 2;
-/// Packets leave by the programs' own transmission and not through the node's stack, which would
-/// refuse a packet from outside that carries the node's own address as its source.
+/// A reply was seen: of TCP, the SYN-ACK.
+pub const FLOW_REPLIED: u16 = 1 << 1;
+/// TCP: a RST was seen that its receiver accepts (RFC 5961, section 3.2).
+pub const FLOW_RESET: u16 = 1 << 2;
+/// Packets leave by the programs' own transmission and not through the node's stack.
 pub const FLOW_TRANSMIT: u16 = 1 << 3;
 /// The next hop's device takes what XDP programs redirect to it.
 pub const FLOW_XDP_HOP: u16 = 1 << 4;
@@ -62,9 +61,58 @@ pub const FLOW_XDP_HOP: u16 = 1 << 4;
 pub const FLOW_DSR: u16 = 1 << 5;
 /// Datagrams go to a server that stands in: the flow ends when its time is over.
 pub const FLOW_STAND_IN: u16 = 1 << 6;
+/// The entry applies where packets leave an interface, not where they arrive: replies of a flow through
+/// the stack, which routes them as the endpoint sent them; and requests that nobody translated before.
+pub const FLOW_AT_EGRESS: u16 = 1 << 7;
+/// The flow is one of the kernel's connection tracking: its packets are passed on as they are.
+pub const FLOW_KERNEL: u16 = 1 << 8;
+/// Both sides are known to take part: of TCP, the handshake's last ACK was seen; of the rest, a reply.
+pub const FLOW_ESTABLISHED: u16 = 1 << 9;
+/// TCP: the client's FIN was seen.
+pub const FLOW_FIN_FORWARD: u16 = 1 << 10;
+/// TCP: the backend's FIN was seen.
+pub const FLOW_FIN_REPLY: u16 = 1 << 11;
+/// The stack gets the packet as if it had arrived by the interface of the next hop, which is the one
+/// that it sent the request by.
+pub const FLOW_TO_INGRESS: u16 = 1 << 12;
 
 /// Bits that both entries of a pair share.
-pub const FLOW_SHARED: u16 = FLOW_ESTABLISHED | FLOW_CLOSING;
+pub const FLOW_SHARED: u16 = FLOW_REPLIED | FLOW_RESET | FLOW_ESTABLISHED | FLOW_FIN_FORWARD | FLOW_FIN_REPLY;
+
+/// Both FINs.
+const FINS: u16 = FLOW_FIN_FORWARD | FLOW_FIN_REPLY;
+
+/// Whether a TCP flow has ended: both sides closed it, or one reset it.
+#[inline(always)]
+pub const fn flow_ended(state: u16) -> bool {
+    state & FLOW_RESET != 0 || state & FINS == FINS
+}
+
+/// Idle seconds after which a flow of this protocol and state is forgotten, by the states and names of the
+/// kernel's connection tracking (`nf_conntrack_tcp_timeout_*`, `nf_conntrack_udp_timeout*`).
+#[inline(always)]
+pub const fn flow_timeout_s(config: &Config, proto: u8, state: u16) -> u32 {
+    if state & FLOW_KERNEL != 0 {
+        return KERNEL_FLOW_S;
+    }
+    if proto != crate::proto::TCP {
+        return if state & FLOW_ESTABLISHED != 0 { config.udp_assured_s } else { config.udp_s };
+    }
+    if state & FLOW_RESET != 0 {
+        config.tcp_closing_s
+    } else if state & FINS == FINS {
+        config.tcp_time_wait_s
+    } else if state & FINS != 0 {
+        config.tcp_close_wait_s
+    } else if state & FLOW_ESTABLISHED != 0 {
+        config.tcp_established_s
+    } else {
+        config.tcp_opening_s
+    }
+}
+
+/// Seconds for which the kernel owns a flow that it was last seen to send a packet of.
+pub const KERNEL_FLOW_S: u32 = 120;
 
 /// Where transmitted packets go next. 16 bytes.
 #[repr(C)]
@@ -78,7 +126,7 @@ pub struct Hop {
 
 const _: () = assert!(size_of::<Hop>() == 16);
 
-/// What to do with the packets of one direction. 72 bytes.
+/// What to do with the packets of one direction. 80 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct FlowValue {
@@ -92,13 +140,41 @@ pub struct FlowValue {
     pub mtu: u16,
     /// Time of a recent packet, in kernel ticks (`bpf_jiffies64`).
     pub last_seen: u64,
-    /// The next hop of a flow that is transmitted, looked up at the first packet and once a second.
+    /// The next hop of a flow that is transmitted.
     pub hop: Hop,
+    /// TCP: the acknowledgment number of the latest packet of this direction, which is what its sender
+    /// expects next of the other.
+    pub ack: Be32,
+    /// The value of `ROUTE_GENERATION` when the next hop was looked up, its low half.
+    pub generation: u16,
+    /// Sum over the addresses and the protocol of packets as they arrive: what a transport checksum is
+    /// made of as long as its sender leaves the rest to the device (`CHECKSUM_PARTIAL`).
+    pub pseudo: u16,
 }
 
-const _: () = assert!(size_of::<FlowValue>() == 72);
+const _: () = assert!(size_of::<FlowValue>() == 80);
 
 impl FlowKey {
+    /// The tuple of packets in the other direction.
+    #[inline(always)]
+    pub const fn reversed(&self) -> Self {
+        let Self { src, dst, sport, dport, proto, _pad } = *self;
+        Self { src: dst, dst: src, sport: dport, dport: sport, proto, _pad }
+    }
+
+    /// The sum over addresses and protocol of a pseudo-header, folded.
+    #[inline(always)]
+    pub fn pseudo(&self) -> u16 {
+        let proto = Be32::new(self.proto as u32).raw();
+        let (src, dst) = (self.src.words(), self.dst.words());
+        let mut sum = Sum::default().word(proto).word(src[3].raw()).word(dst[3].raw());
+        if !self.src.is_v4() {
+            sum = sum.word(src[0].raw()).word(src[1].raw()).word(src[2].raw());
+            sum = sum.word(dst[0].raw()).word(dst[1].raw()).word(dst[2].raw());
+        }
+        !sum.checksum()
+    }
+
     /// What turns packets of this key into packets with these addresses and ports.
     #[inline(always)]
     pub fn rewrite_to(&self, src: Addr, sport: Be16, dst: Addr, dport: Be16) -> Rewrite {
@@ -138,7 +214,7 @@ impl Rewrite {
 /// [`FlowKey`] of an IPv4 packet, as the map holds it. 16 bytes.
 ///
 /// The flow maps are the only ones that every packet looks into, so they alone come in two
-/// widths: a flow of a packet over IPv4 takes 64 bytes instead of 112.
+/// widths: a flow of a packet over IPv4 takes 72 bytes instead of 120.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct FlowKeyV4 {
@@ -150,7 +226,7 @@ pub struct FlowKeyV4 {
     _pad: [u8; 3],
 }
 
-/// [`FlowValue`] of an IPv4 packet, as the map holds it. 48 bytes.
+/// [`FlowValue`] of an IPv4 packet, as the map holds it. 56 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct FlowValueV4 {
@@ -169,9 +245,15 @@ pub struct FlowValueV4 {
     pub last_seen: u64,
     /// As of [`FlowValue`].
     pub hop: Hop,
+    /// As of [`FlowValue`].
+    pub ack: Be32,
+    /// As of [`FlowValue`].
+    pub generation: u16,
+    /// As of [`FlowValue`].
+    pub pseudo: u16,
 }
 
-const _: () = assert!(size_of::<FlowKeyV4>() == 16 && size_of::<FlowValueV4>() == 48);
+const _: () = assert!(size_of::<FlowKeyV4>() == 16 && size_of::<FlowValueV4>() == 56);
 
 impl FlowKeyV4 {
     /// From the wide form of an IPv4 key.
@@ -193,18 +275,34 @@ impl FlowValueV4 {
     /// From the wide form of an IPv4 value.
     #[inline(always)]
     pub fn narrow(value: &FlowValue) -> Self {
-        let FlowValue { to, backend, state, mtu, last_seen, hop } = *value;
+        let FlowValue { to, backend, state, mtu, last_seen, hop, ack, generation, pseudo } = *value;
         let Rewrite { src, dst, sport, dport, l4_delta, l3_delta } = to;
         let (src, dst) = (src.last_word(), dst.last_word());
-        Self { src, dst, sport, dport, l4_delta, l3_delta, backend, state, mtu, last_seen, hop }
+        Self {
+            src,
+            dst,
+            sport,
+            dport,
+            l4_delta,
+            l3_delta,
+            backend,
+            state,
+            mtu,
+            last_seen,
+            hop,
+            ack,
+            generation,
+            pseudo,
+        }
     }
 
     /// The wide form.
     #[inline(always)]
     pub fn widen(&self) -> FlowValue {
-        let Self { src, dst, sport, dport, l4_delta, l3_delta, backend, state, mtu, last_seen, hop } = *self;
+        let Self { src, dst, sport, dport, l4_delta, l3_delta, backend, state, mtu, last_seen, .. } = *self;
+        let Self { hop, ack, generation, pseudo, .. } = *self;
         let to = Rewrite { src: Addr::v4(src), dst: Addr::v4(dst), sport, dport, l4_delta, l3_delta };
-        FlowValue { to, backend, state, mtu, last_seen, hop }
+        FlowValue { to, backend, state, mtu, last_seen, hop, ack, generation, pseudo }
     }
 }
 
@@ -233,5 +331,27 @@ mod tests {
         assert_eq!((pair_to.reply_key(key.proto), pair_to.undo(&pair_key)), (key, to));
         let value = FlowValue { to, backend: 7, state: FLOW_FORWARD, last_seen: 8, ..FlowValue::default() };
         assert_eq!((FlowKeyV4::narrow(&key).widen(), FlowValueV4::narrow(&value).widen()), (key, value));
+    }
+
+    #[track_caller]
+    fn check(proto: u8, state: u16, expected: u32) {
+        assert_eq!(flow_timeout_s(&Config::new(), proto, state), expected, "{proto} {state:b}");
+    }
+
+    #[test]
+    fn a_flow_is_forgotten_by_its_state() {
+        let (tcp, udp) = (crate::proto::TCP, crate::proto::UDP);
+        let established = FLOW_REPLIED | FLOW_ESTABLISHED;
+        check(tcp, 0, 60);
+        check(tcp, FLOW_REPLIED, 60);
+        check(tcp, established, 86_400);
+        check(tcp, established | FLOW_FIN_FORWARD, 3600);
+        check(tcp, established | FLOW_FIN_REPLY, 3600);
+        check(tcp, established | FINS, 120);
+        check(tcp, established | FINS | FLOW_RESET, 10);
+        check(tcp, FLOW_KERNEL, KERNEL_FLOW_S);
+        check(udp, 0, 60);
+        check(udp, established, 120);
+        check(crate::proto::SCTP, established, 120);
     }
 }

@@ -33,22 +33,30 @@ pub use backend::{
 pub use byte_order::{Be16, Be32};
 pub use checksum::{Delta, Sum};
 pub use client::{AffinityKey, AffinityValue, SourceRangeKey};
-pub use config::{CONFIG_CROSS, CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, Config, PREFIXES_MAX, Prefix};
-pub use counters::{BackendCounters, FLOW_COUNTS_AGENT, FLOW_COUNTS_PROGRAMS, FlowCounts, ServiceCounters};
+pub use config::{
+    CONFIG_CROSS, CONFIG_KERNEL_FLOWS, CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, CONFIG_ROUTED_V4,
+    CONFIG_ROUTED_V6, Config, PREFIXES_MAX, Prefix,
+};
+pub use counters::{
+    BackendCounters, COUNTER_CELLS, CounterCell, FLOW_COUNTS_AGENT, FLOW_COUNTS_PROGRAMS, FlowCounts,
+    ServiceCounters,
+};
 pub use device::{DEVICE_BRIDGE_PORT, DEVICE_L3, DEVICE_STRICT_RP_FILTER, DEVICE_XDP_TRANSMIT, DeviceValue};
 pub use feed::{FEED_BYTES, FeedConfig};
 pub use flow::{
-    FLOW_CLOSING, FLOW_DSR, FLOW_ESTABLISHED, FLOW_FORWARD, FLOW_SHARED, FLOW_STAND_IN, FLOW_TRANSMIT,
-    FLOW_XDP_HOP, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, Rewrite,
+    FLOW_AT_EGRESS, FLOW_DSR, FLOW_ESTABLISHED, FLOW_FIN_FORWARD, FLOW_FIN_REPLY, FLOW_FORWARD, FLOW_KERNEL,
+    FLOW_REPLIED, FLOW_RESET, FLOW_SHARED, FLOW_STAND_IN, FLOW_TO_INGRESS, FLOW_TRANSMIT, FLOW_XDP_HOP,
+    FlowKey, FlowKeyV4, FlowValue, FlowValueV4, Hop, KERNEL_FLOW_S, Rewrite, flow_ended, flow_timeout_s,
 };
 pub use fragment::{FragmentKey, FragmentValue};
 pub use hash::{hash_client, hash_flow};
 pub use map::{Capacities, MapName, Meta};
 pub use reason::{Action, Reason};
 pub use service::{
-    ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, ADDRESS_OWN, Algorithm, NAME_LEN, NameValue, SERVICE_CROSS,
-    SERVICE_DSR, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL,
-    SERVICE_LOOPBACK, SERVICE_NEAR, SERVICE_SOMEWHERE, SERVICE_STAND_IN, ServiceKey, ServiceValue,
+    ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, ADDRESS_OWN, Algorithm, NAME_LEN, NameValue, SERVICE_BALANCER,
+    SERVICE_CROSS, SERVICE_DSR, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED,
+    SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_LOOPBACK_NET, SERVICE_NAMED, SERVICE_NEAR,
+    SERVICE_SOMEWHERE, SERVICE_STAND_IN, ServiceKey, ServiceValue,
 };
 pub use slot::{SLOTS_PER_VALUE, Slice, SlotValue};
 pub use socket::{
@@ -56,7 +64,7 @@ pub use socket::{
 };
 
 /// Version of the map layouts in this crate. Pinned maps of another version are refused.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Transport protocol numbers (IANA), as they stand in keys.
 pub mod proto {

@@ -29,13 +29,20 @@ pub enum MapName {
     FlowsV4,
     /// LRU hash from [`crate::FlowKey`] to [`crate::FlowValue`].
     FlowsV6,
+    /// As `FlowsV4`, of flows that are not established: a flood of them leaves the others alone.
+    HalfOpenV4,
+    /// As `FlowsV6`, of flows that are not established.
+    HalfOpenV6,
     /// LRU hash from [`crate::SocketKey`] to [`crate::SocketValue`].
     Sockets,
     /// Hash from service id to [`crate::NameValue`]; no program reads it.
     Names,
-    /// Per-CPU array of [`crate::BackendCounters`] by backend id.
+    /// Array of [`crate::BackendCounters`] by backend id, mapped into user space: totals without what is
+    /// in cells.
     BackendCounters,
-    /// Per-CPU array of [`crate::ServiceCounters`] by service id.
+    /// Per-CPU array of [`crate::CounterCell`].
+    CounterCells,
+    /// Array of [`crate::ServiceCounters`] by service id, mapped into user space.
     ServiceCounters,
     /// Per-CPU array of `u64` by [`crate::Reason`].
     Reasons,
@@ -74,9 +81,12 @@ impl MapName {
         Self::Backends,
         Self::FlowsV4,
         Self::FlowsV6,
+        Self::HalfOpenV4,
+        Self::HalfOpenV6,
         Self::Sockets,
         Self::Names,
         Self::BackendCounters,
+        Self::CounterCells,
         Self::ServiceCounters,
         Self::Reasons,
         Self::Config,
@@ -101,9 +111,12 @@ impl MapName {
             Self::Backends => "BACKENDS",
             Self::FlowsV4 => "FLOWS_V4",
             Self::FlowsV6 => "FLOWS_V6",
+            Self::HalfOpenV4 => "HALF_OPEN_V4",
+            Self::HalfOpenV6 => "HALF_OPEN_V6",
             Self::Sockets => "SOCKETS",
             Self::Names => "NAMES",
             Self::BackendCounters => "BACKEND_COUNTERS",
+            Self::CounterCells => "COUNTER_CELLS",
             Self::ServiceCounters => "SERVICE_COUNTERS",
             Self::Reasons => "REASONS",
             Self::Config => "CONFIG",
@@ -149,14 +162,16 @@ pub struct Capacities {
 }
 
 impl Capacities {
-    /// Room for 10,000 services with 100,000 endpoints several times over, below 256 MB in all.
+    /// Room for 10,000 services with 100,000 endpoints several times over, and for as many flows as
+    /// kube-proxy leaves room for at least (`--conntrack-min`, 131,072); below 128 MB in all on a node of 64
+    /// CPUs (`tests/tests/map_memory.rs`).
     pub const DEFAULT: Self = Self {
         frontends: 131_072,
         services: 65_536,
         backends: 262_144,
-        slots: 4_194_304,
-        flows_v4: 524_288,
-        flows_v6: 262_144,
+        slots: 1_048_576,
+        flows_v4: 262_144,
+        flows_v6: 131_072,
         sockets: 131_072,
         source_ranges: 65_536,
         affinity: 65_536,
@@ -169,11 +184,14 @@ impl Capacities {
         match map {
             MapName::Meta | MapName::Config | MapName::StandIn | MapName::RouteGeneration => 1,
             MapName::FlowCounts => 2,
+            MapName::CounterCells => crate::COUNTER_CELLS,
             MapName::Services | MapName::Addresses => self.frontends,
             MapName::Slots => self.slots.div_ceil(crate::SLOTS_PER_VALUE),
             MapName::Backends | MapName::BackendCounters | MapName::Connections => self.backends,
             MapName::FlowsV4 => self.flows_v4,
             MapName::FlowsV6 => self.flows_v6,
+            MapName::HalfOpenV4 => half_open(self.flows_v4),
+            MapName::HalfOpenV6 => half_open(self.flows_v6),
             MapName::Sockets => self.sockets,
             MapName::Names | MapName::ServiceCounters | MapName::Turns => self.services,
             MapName::SourceRanges => self.source_ranges,
@@ -183,4 +201,11 @@ impl Capacities {
             MapName::Reasons => crate::Reason::ALL.len() as u32,
         }
     }
+}
+
+/// Entries for flows that are not established, where so many are kept of the others. A handshake takes
+/// milliseconds: what counts is that a legitimate one is through before a flood has come round the table.
+const fn half_open(flows: u32) -> u32 {
+    let share = flows / 8;
+    if share < 1024 { 1024 } else { share }
 }

@@ -52,8 +52,8 @@ reasons! {
     NoEndpoint = 3, "no-endpoint", Refuse;
     /// The service has endpoints, but none on this node, and this traffic may not leave it.
     NoLocalEndpoint = 4, "no-local-endpoint", Drop;
-    /// TCP to a service that neither belongs to a flow nor starts one.
-    NoFlow = 5, "no-flow", Drop;
+    /// TCP to a virtual address that neither belongs to a flow nor starts one.
+    NoFlow = 5, "no-flow", Refuse;
     /// No source port was free for a flow to this endpoint.
     PortsExhausted = 6, "ports-exhausted", Refuse;
     /// The flow table took no new entry.

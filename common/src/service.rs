@@ -46,12 +46,19 @@ pub const SERVICE_CROSS: u32 = 1 << 16;
 /// `STAND_IN` says; after that, the cluster slice is everybody's.
 pub const SERVICE_STAND_IN: u32 = 1 << 17;
 
+/// With [`SERVICE_LOOPBACK`]: the frontend stands for every address of 127.0.0.0/8.
+pub const SERVICE_LOOPBACK_NET: u32 = 1 << 18;
+/// The address comes from `status.loadBalancer`: it gives way to one that the API server allocated.
+pub const SERVICE_BALANCER: u32 = 1 << 19;
+/// The address comes from `spec.externalIPs`: it gives way to every other.
+pub const SERVICE_NAMED: u32 = 1 << 20;
+
 /// In `ADDRESSES`: a cluster IP, whose other ports are refused.
 pub const ADDRESS_CLUSTER_IP: u32 = 1 << 0;
 /// In `ADDRESSES`: a load balancer's or an external address that this node serves.
 pub const ADDRESS_EXTERNAL: u32 = 1 << 1;
-/// In `ADDRESSES`: an external address that is also one of the node's own, so that its stack answers for
-/// every port that no Service has.
+/// In `ADDRESSES`: one of the node's own addresses, so that its stack answers for every port that no Service
+/// has. Alone: a cluster IP that an interface of this node has too (NodeLocal DNS); nothing of it is ours.
 pub const ADDRESS_OWN: u32 = 1 << 2;
 
 /// Position of the [`Algorithm`] for clients inside the cluster in a service's flags; 4 bits.

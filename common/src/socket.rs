@@ -1,5 +1,8 @@
 //! Sockets: which virtual address a local socket believes it talks to.
 //!
+//! A backend's address stands for one virtual address per socket. Where a second one leads to the same
+//! backend, the datagrams to that one are left to the packet's way, which has an entry for each flow.
+//!
 //! A socket can talk to many services (unconnected UDP), so its entries form a chain: the head
 //! names the newest entry, every entry names the one before it. `sock_release` walks the chain
 //! and leaves nothing behind.
@@ -38,7 +41,8 @@ const _: () = assert!(size_of::<SocketRef>() == 24);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct SocketKey {
-    /// `bpf_get_socket_cookie`.
+    /// `bpf_get_socket_cookie`. An MPTCP socket connects by another one, its first subflow: its own
+    /// address in the kernel stands here, which both know. Such numbers are far above any cookie.
     pub cookie: u64,
     /// Which of the socket's entries.
     pub entry: SocketRef,
@@ -54,8 +58,8 @@ pub struct SocketValue {
     pub addr: Addr,
     /// Its port.
     pub port: Be16,
-    /// Explicit padding, zero.
-    pub _pad: u16,
+    /// 1 for a `SOCKET_TARGET` whose datagrams keep the virtual address: they are translated on their way.
+    pub by_packet: u16,
     /// Backend id.
     pub backend: u32,
     /// The service entry's generation at the time of the choice, for `SOCKET_TARGET`.

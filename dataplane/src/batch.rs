@@ -1,14 +1,39 @@
-//! Reading whole hash maps, thousands of entries a system call.
+//! Reading whole hash maps and writing many entries, thousands a system call.
 
 use std::io;
 use std::os::fd::AsFd;
+use std::thread;
 
 use bytemuck::Pod;
 
-use crate::bpf::lookup_batch;
+use crate::bpf::{lookup_batch, update_batch};
 
 /// Entries a call. A bucket must fit as a whole, and the kernel says so when one does not.
 const BATCH: usize = 4096;
+
+/// Tries for an entry that found no memory: the kernel gets more of it behind a map's back, a little later.
+const TRIES: usize = 100;
+
+/// Writes entries of a hash map, replacing those that are there.
+///
+/// # Errors
+/// The kernel's; entries before the one that failed are written.
+pub fn update<K: Pod, V: Pod>(map: impl AsFd, keys: &[K], values: &[V]) -> io::Result<()> {
+    let (mut done, mut tries) = (0, 0);
+    while done < keys.len() {
+        let end = keys.len().min(done + BATCH);
+        let (written, result) = update_batch(map.as_fd(), &keys[done..end], &values[done..end]);
+        match result {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && tries < TRIES => {
+                tries = if written == 0 { tries + 1 } else { 0 };
+                thread::yield_now();
+            }
+            result => result?,
+        }
+        done += written.min(end - done);
+    }
+    Ok(())
+}
 
 /// Every entry of a hash map that holds at most `most`. Entries that programs add meanwhile may
 /// be missed; an entry can be returned twice if the map is changed while it is read.

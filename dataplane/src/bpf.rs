@@ -14,10 +14,26 @@ use bytemuck::{Pod, Zeroable};
 const OBJ_GET: libc::c_int = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
+const MAP_UPDATE_BATCH: libc::c_int = 26;
 const LINK_UPDATE: libc::c_int = 29;
 
 /// Size of `union bpf_attr` that these commands need, in words.
 const ATTR_WORDS: usize = 16;
+
+/// The part of `union bpf_attr` for batches.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+    _rest: [u64; ATTR_WORDS - 7],
+}
 
 /// Reads up to `keys.len()` entries of a hash map, going on from `cursor`. Returns how many were
 /// read and whether the map ended. The cursor starts as `None`.
@@ -28,19 +44,6 @@ pub(crate) fn lookup_batch<K: Pod, V: Pod>(
     values: &mut [V],
 ) -> io::Result<(usize, bool)> {
     assert_eq!(keys.len(), values.len(), "a batch has as many keys as values");
-    #[repr(C)]
-    #[derive(Clone, Copy, Pod, Zeroable)]
-    struct Batch {
-        in_batch: u64,
-        out_batch: u64,
-        keys: u64,
-        values: u64,
-        count: u32,
-        map_fd: u32,
-        elem_flags: u64,
-        flags: u64,
-        _rest: [u64; ATTR_WORDS - 7],
-    }
     let mut next = 0u32;
     let mut batch = Batch::zeroed();
     batch.in_batch = cursor.as_ref().map_or(0, |at| &raw const *at as u64);
@@ -58,6 +61,23 @@ pub(crate) fn lookup_batch<K: Pod, V: Pod>(
     };
     *cursor = Some(next);
     Ok((batch.count as usize, ended))
+}
+
+/// Writes entries of a hash map, replacing those that are there (kernel 5.6). Returns how many were written
+/// before one failed, and how that one did.
+pub(crate) fn update_batch<K: Pod, V: Pod>(
+    map: impl AsFd,
+    keys: &[K],
+    values: &[V],
+) -> (usize, io::Result<()>) {
+    assert_eq!(keys.len(), values.len(), "a batch has as many keys as values");
+    let mut batch = Batch::zeroed();
+    batch.keys = keys.as_ptr() as u64;
+    batch.values = values.as_ptr() as u64;
+    batch.count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+    batch.map_fd = map.as_fd().as_raw_fd().cast_unsigned();
+    let result = bpf(MAP_UPDATE_BATCH, &mut batch);
+    (batch.count as usize, result.map(drop))
 }
 
 /// Replaces the program behind a link, atomically.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use seaway_common::{Config, FLOW_CLOSING, FLOW_ESTABLISHED, FlowKey, FlowValue, proto};
+use seaway_common::{Config, FlowKey, FlowValue, flow_timeout_s};
 
 use crate::kernel_maps::KernelMaps;
 use crate::maps::{Error, Maps};
@@ -46,19 +46,7 @@ impl Ticks {
     /// Whether an entry was idle for longer than its state allows.
     pub fn expired(&self, key: &FlowKey, value: &FlowValue, config: &Config, now: Instant) -> bool {
         let idle = self.now(now).saturating_sub(value.last_seen);
-        idle > u64::from(timeout_s(key, value, config)) * u64::from(self.per_s)
-    }
-}
-
-/// Idle seconds after which an entry is forgotten.
-pub fn timeout_s(key: &FlowKey, value: &FlowValue, config: &Config) -> u32 {
-    let has = |bit: u16| value.state & bit != 0;
-    match (key.proto == proto::TCP, has(FLOW_CLOSING), has(FLOW_ESTABLISHED)) {
-        (true, true, _) => config.tcp_closing_s,
-        (true, false, true) => config.tcp_established_s,
-        (true, false, false) => config.tcp_opening_s,
-        (false, _, true) => config.udp_assured_s,
-        (false, _, false) => config.udp_s,
+        idle > u64::from(flow_timeout_s(config, key.proto, value.state)) * u64::from(self.per_s)
     }
 }
 
@@ -96,7 +84,7 @@ pub fn start(
 
 #[cfg(test)]
 mod tests {
-    use seaway_common::FlowValue;
+    use seaway_common::{FLOW_ESTABLISHED, FLOW_REPLIED, FLOW_RESET, FlowValue, proto};
 
     use super::*;
 
@@ -114,8 +102,9 @@ mod tests {
     fn a_flow_is_forgotten_by_its_state() {
         check(proto::TCP, 0, 60, false);
         check(proto::TCP, 0, 61, true);
-        check(proto::TCP, FLOW_ESTABLISHED, 6 * 3600, false);
-        check(proto::TCP, FLOW_ESTABLISHED | FLOW_CLOSING, 11, true);
+        check(proto::TCP, FLOW_REPLIED, 61, true);
+        check(proto::TCP, FLOW_REPLIED | FLOW_ESTABLISHED, 24 * 3600, false);
+        check(proto::TCP, FLOW_ESTABLISHED | FLOW_RESET, 11, true);
         check(proto::UDP, 0, 61, true);
         check(proto::UDP, FLOW_ESTABLISHED, 120, false);
         check(proto::SCTP, FLOW_ESTABLISHED, 121, true);

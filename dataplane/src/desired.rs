@@ -1,5 +1,6 @@
 //! What should be: every service port with its frontends and candidates, from a snapshot of facts.
 
+mod address;
 mod host_port;
 mod port;
 
@@ -10,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 
 use itertools::Itertools;
 use seaway_cluster::{AddressFamily, Protocol, Service, ServiceName, ServicePort, Snapshot};
-use seaway_common::{Addr, Be16, ServiceKey, proto};
+use seaway_common::{Addr, Be16, SERVICE_BALANCER, SERVICE_NAMED, ServiceKey, proto};
 
 pub use port::{Port, Range, Target, backend};
 
@@ -30,7 +31,8 @@ pub struct PortKey {
     pub family: AddressFamily,
 }
 
-/// Two service ports claim one frontend: the first in order of names has it.
+/// Two service ports claim one frontend. An address that the API server allocated goes before one that a
+/// controller or a user named; among equals, the first in order of names has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conflict {
     /// The frontend.
@@ -46,7 +48,8 @@ pub struct Conflict {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     ports: BTreeMap<PortKey, Port>,
-    claims: BTreeSet<(ServiceKey, PortKey)>,
+    /// By frontend, in order of precedence.
+    claims: BTreeSet<(ServiceKey, u8, PortKey)>,
     /// Frontends with more than one claimant.
     contested: BTreeSet<ServiceKey>,
     /// Virtual addresses, and who has them with which `ADDRESS_*` bits.
@@ -87,8 +90,10 @@ impl Desired {
             let ports = service.map(|service| {
                 let preferences = Preferences::of(service);
                 let ports = scene.ports_of(service, &preferences);
-                if !preferences.warnings.is_empty() {
-                    self.warnings.insert(name.clone(), preferences.warnings);
+                let mut warnings = preferences.warnings;
+                warnings.extend(address::warnings(site, service));
+                if !warnings.is_empty() {
+                    self.warnings.insert(name.clone(), warnings);
                 }
                 ports
             });
@@ -159,8 +164,8 @@ impl Desired {
     /// Who claims a frontend, in order: the first has it.
     fn claimants(&self, frontend: &ServiceKey) -> impl Iterator<Item = &PortKey> + use<'_> {
         let frontend = *frontend;
-        let claims = self.claims.range((frontend, LEAST.clone())..);
-        claims.take_while(move |(of, _)| *of == frontend).map(|(_, key)| key)
+        let claims = self.claims.range((frontend, 0, LEAST.clone())..);
+        claims.take_while(move |(of, ..)| *of == frontend).map(|(.., key)| key)
     }
 
     fn keys_of(&self, service: &ServiceName) -> Vec<PortKey> {
@@ -188,13 +193,13 @@ impl Desired {
     }
 
     fn insert(&mut self, key: PortKey, port: Port, changed: &mut BTreeSet<PortKey>) {
-        for (frontend, _) in &port.claims {
+        for (frontend, flags) in &port.claims {
             let before = self.owner(frontend).cloned();
             if before.is_some() {
                 self.contested.insert(*frontend);
             }
             changed.extend(before);
-            self.claims.insert((*frontend, key.clone()));
+            self.claims.insert((*frontend, precedence(*flags), key.clone()));
         }
         for (address, bits) in &port.addresses {
             self.addresses.insert((*address, key.clone()), *bits);
@@ -205,8 +210,8 @@ impl Desired {
 
     fn remove(&mut self, key: &PortKey, changed: &mut BTreeSet<PortKey>) {
         let Some(port) = self.ports.remove(key) else { return };
-        for (frontend, _) in port.claims {
-            self.claims.remove(&(frontend, key.clone()));
+        for (frontend, flags) in port.claims {
+            self.claims.remove(&(frontend, precedence(flags), key.clone()));
             let (owner, others) = {
                 let mut left = self.claimants(&frontend);
                 (left.next().cloned(), left.next().is_some())
@@ -220,6 +225,15 @@ impl Desired {
             self.addresses.remove(&(address, key.clone()));
         }
         changed.insert(key.clone());
+    }
+}
+
+/// The place of a claim among those to one frontend.
+fn precedence(flags: u32) -> u8 {
+    match flags & (SERVICE_BALANCER | SERVICE_NAMED) {
+        0 => 0,
+        SERVICE_BALANCER => 1,
+        _ => 2,
     }
 }
 

@@ -77,6 +77,17 @@ pub enum Error {
     /// Nobody has the address, though Services have theirs from its range.
     #[error("no service has the address {0}; it lies in a range of Services, so packets to it are dropped")]
     Unallocated(IpAddr),
+    /// The Service has the address, and so has an interface of this node.
+    #[error(
+        "service {service} has the address {addr}, and an interface of this node has it too (NodeLocal DNS?): \
+         traffic to it is left to the node"
+    )]
+    Held {
+        /// The Service.
+        service: String,
+        /// Its cluster IP.
+        addr: IpAddr,
+    },
     /// Nobody has the port.
     #[error("no service has port {port} of {addr}, so it is refused; its ports are {known}")]
     UnknownPort {
@@ -169,6 +180,9 @@ fn unknown(snapshot: &Snapshot, site: &Site, vip: SocketAddr) -> Error {
         let allocated = ranges.iter().any(|range| range.contains(&vip.ip()));
         return if allocated { Error::Unallocated(vip.ip()) } else { Error::UnknownAddress(vip.ip()) };
     };
+    if site.addresses.contains(&vip.ip()) {
+        return Error::Held { service: service.name.to_string(), addr: vip.ip() };
+    }
     let ports: Vec<String> = service
         .ports
         .iter()

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use aya::maps::{Array, MapError, PerCpuArray, ProgramArray};
+use aya::maps::{Array, MapError, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{
     ProgramError, SchedClassifier, TcAttachType, TestRun, TestRunAttrs, TestRunOptions, TestRunResult, Xdp,
     XdpMode,
 };
+use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError};
 use seaway_common::{FEED_BYTES, FeedConfig};
 
@@ -32,7 +33,7 @@ const XDP_REDIRECT: u32 = 4;
 const TC_ACT_SHOT: u32 = 2;
 const TC_ACT_REDIRECT: u32 = 7;
 
-/// What becomes of a packet at an interface's ingress.
+/// What becomes of a packet at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The node's stack gets it.
@@ -59,8 +60,10 @@ pub struct Outcome {
 #[error("test run")]
 pub struct Error(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// Runs a packet through the programs of an interface's ingress, as the kernel does: XDP, and the
-/// one in the network stack if that lets it pass. Routes are those of the caller's network namespace.
+/// Runs a packet through the programs of a node, as the kernel does: XDP, the one at the ingress if that lets
+/// it pass, and the one at the egress if the stack gets the packet as it came and routes it. What was translated
+/// is not run there: the stack's note of that, which would keep the program from it, does not outlast a test
+/// run. Routes are those of the caller's network namespace.
 ///
 /// # Errors
 /// [`Error`] with the kernel's answer: it refuses packets shorter than an Ethernet header.
@@ -73,13 +76,27 @@ pub fn run_once(programs: &mut Programs, packet: &[u8]) -> Result<Outcome, Error
         _ if !has_network_header(&packet) => return early(Fate::Passed, packet),
         _ => {}
     }
-    let (action, packet) = test(programs.classifier(TC[0]).map_err(wrap)?, &packet)?;
+    let (fate, after) = test_classifier(programs, TC[0], &packet)?;
+    if fate != Fate::Passed || after != packet {
+        return Ok(Outcome { fate, early: false, packet: after });
+    }
+    let (fate, packet) = test_classifier(programs, TC[1], &after)?;
+    Ok(Outcome { fate, early: false, packet })
+}
+
+/// One run of a program in the network stack.
+fn test_classifier(
+    programs: &mut Programs,
+    name: &'static str,
+    packet: &[u8],
+) -> Result<(Fate, Vec<u8>), Error> {
+    let (action, packet) = test(programs.classifier(name).map_err(wrap)?, packet)?;
     let fate = match action {
         TC_ACT_SHOT => Fate::Dropped,
         TC_ACT_REDIRECT => Fate::Sent,
         _ => Fate::Passed,
     };
-    Ok(Outcome { fate, early: false, packet })
+    Ok((fate, packet))
 }
 
 /// Whether a test run in the network stack takes the packet: the whole header has to be there.
@@ -135,11 +152,15 @@ pub struct Feeder {
 pub struct Feed<'a> {
     /// The first packet, at least as long as what the feeder restores.
     pub packet: &'a [u8],
-    /// Number of flows to go through, in order, again and again.
+    /// Number of flows to go through, in order, again and again; a run begins with the first one.
     pub flows: u32,
-    /// Offset of the source port.
+    /// What to add to the packet's client for the first flow.
+    pub first: u32,
+    /// Whether the program puts a header in front of packets (kernel 5.18).
+    pub wrapped: bool,
+    /// Offset of the client's port.
     pub port_offset: u32,
-    /// Offset of the last two bytes of the source address.
+    /// Offset of the last two bytes of the client's address.
     pub addr_offset: u32,
 }
 
@@ -234,12 +255,18 @@ impl Feeder {
         let config = FeedConfig {
             template: bytemuck::cast(template),
             flows: feed.flows,
+            first: feed.first,
             port_offset: feed.port_offset,
             addr_offset: feed.addr_offset,
+            length: if feed.wrapped { u32::try_from(feed.packet.len()).map_err(wrap)? } else { 0 },
             ifindex,
         };
         let map = self.ebpf.map_mut("FEED").ok_or_else(|| absent("FEED"))?;
-        Array::try_from(map).and_then(|mut map| map.set(0, Raw(config), 0)).map_err(wrap::<MapError>)
+        Array::try_from(map).and_then(|mut map| map.set(0, Raw(config), 0)).map_err(wrap::<MapError>)?;
+        let map = self.ebpf.map_mut("NEXT").ok_or_else(|| absent("NEXT"))?;
+        let mut next = PerCpuArray::<_, u32>::try_from(map).map_err(wrap::<MapError>)?;
+        let zeros = vec![0; nr_cpus().map_err(|(_, error)| wrap(error))?];
+        PerCpuValues::try_from(zeros).map_err(wrap).and_then(|zeros| next.set(0, zeros, 0).map_err(wrap))
     }
 
     fn targets(&mut self) -> Result<ProgramArray<&mut aya::maps::MapData>, Error> {

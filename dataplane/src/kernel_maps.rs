@@ -30,6 +30,8 @@ pub struct KernelMaps {
     names: HashMap<MapData, u32, Raw<NameValue>>,
     flows_v4: HashMap<MapData, Raw<FlowKeyV4>, Raw<FlowValueV4>>,
     flows_v6: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
+    half_open_v4: HashMap<MapData, Raw<FlowKeyV4>, Raw<FlowValueV4>>,
+    half_open_v6: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
     flow_counter: FlowCounter,
     config: Array<MapData, Raw<Config>>,
     addresses: HashMap<MapData, Raw<Addr>, u32>,
@@ -99,6 +101,8 @@ impl KernelMaps {
             backends: memory(MapName::Backends, &backends, capacities.backends)?,
             flows_v4: lru(MapName::FlowsV4, flows_v4)?,
             flows_v6: lru(MapName::FlowsV6, flows_v6)?,
+            half_open_v4: lru(MapName::HalfOpenV4, map(MapName::HalfOpenV4)?)?,
+            half_open_v6: lru(MapName::HalfOpenV6, map(MapName::HalfOpenV6)?)?,
             flow_counter: FlowCounter::new(map(MapName::FlowCounts)?)?,
             capacities,
         })
@@ -223,6 +227,18 @@ impl Maps for KernelMaps {
         self.services.insert(Raw(*key), Raw(*value), 0).map_err(|e| error(MapName::Services, "update", e))
     }
 
+    fn put_frontends(&mut self, frontends: &[(ServiceKey, ServiceValue)]) -> Result<(), Error> {
+        update(MapName::Services, self.services.map(), frontends)
+    }
+
+    fn put_addresses(&mut self, addresses: &[(Addr, u32)]) -> Result<(), Error> {
+        update(MapName::Addresses, self.addresses.map(), addresses)
+    }
+
+    fn put_names(&mut self, names: &[(u32, NameValue)]) -> Result<(), Error> {
+        update(MapName::Names, self.names.map(), names)
+    }
+
     fn remove_frontend(&mut self, key: &ServiceKey) -> Result<(), Error> {
         absent_is_fine(self.services.remove(&Raw(*key))).map_err(|e| error(MapName::Services, "delete", e))
     }
@@ -259,6 +275,12 @@ impl Maps for KernelMaps {
     }
 }
 
+/// Writes many entries of a hash map.
+fn update<K: Pod, V: Pod>(name: MapName, map: &MapData, entries: &[(K, V)]) -> Result<(), Error> {
+    let (keys, values): (Vec<K>, Vec<V>) = entries.iter().copied().unzip();
+    batch::update(map.fd(), &keys, &values).map_err(|source| failed(name, "batch update", source))
+}
+
 fn trie_key(key: &SourceRangeKey) -> TrieKey<Raw<RangeBits>> {
     let bits = RangeBits { service: key.service, addr: bytemuck::cast(key.addr) };
     TrieKey::new(key.prefix_len, Raw(bits))
@@ -285,7 +307,7 @@ pub(crate) fn error(map: MapName, operation: &'static str, error: MapError) -> E
     }
 }
 
-fn failed(map: MapName, operation: &'static str, source: io::Error) -> Error {
+pub(crate) fn failed(map: MapName, operation: &'static str, source: io::Error) -> Error {
     Error { map: map.as_str(), operation, source }
 }
 

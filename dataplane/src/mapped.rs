@@ -68,8 +68,8 @@ impl<T: Pod> MappedArray<T> {
     pub(crate) fn get(&self, index: usize) -> io::Result<Option<T>> {
         let place = self.place(index)?;
         // SAFETY: the place is within the window, which is page-aligned and stays until a later
-        // call of `place`. Programs only read these arrays, so nothing writes meanwhile.
-        Ok(place.map(|place| unsafe { place.read() }))
+        // call of `place`. What programs write meanwhile are whole words, each of which is a right one.
+        Ok(place.map(|place| unsafe { place.read_volatile() }))
     }
 
     /// Stores a value. The caller orders it before the pointer that makes it reachable: a map

@@ -66,6 +66,14 @@ pub trait Maps {
     /// As [`frontends`](Self::frontends).
     fn put_address(&mut self, address: &Addr, bits: u32) -> Result<(), Error>;
 
+    /// Writes virtual addresses. After an error some may be written.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn put_addresses(&mut self, addresses: &[(Addr, u32)]) -> Result<(), Error> {
+        addresses.iter().try_for_each(|(address, bits)| self.put_address(address, *bits))
+    }
+
     /// Removes a virtual address; one that is not there is removed already.
     ///
     /// # Errors
@@ -96,11 +104,27 @@ pub trait Maps {
     /// As [`frontends`](Self::frontends).
     fn put_frontend(&mut self, key: &ServiceKey, value: &ServiceValue) -> Result<(), Error>;
 
+    /// Writes frontends, each atomically. After an error some may be written.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn put_frontends(&mut self, frontends: &[(ServiceKey, ServiceValue)]) -> Result<(), Error> {
+        frontends.iter().try_for_each(|(key, value)| self.put_frontend(key, value))
+    }
+
     /// Removes one frontend; one that is not there is removed already.
     ///
     /// # Errors
     /// As [`frontends`](Self::frontends).
     fn remove_frontend(&mut self, key: &ServiceKey) -> Result<(), Error>;
+
+    /// Names service ids. After an error some may be named.
+    ///
+    /// # Errors
+    /// As [`frontends`](Self::frontends).
+    fn put_names(&mut self, names: &[(u32, NameValue)]) -> Result<(), Error> {
+        names.iter().try_for_each(|(service, name)| self.put_name(*service, name))
+    }
 
     /// Names a service id.
     ///

@@ -1,9 +1,12 @@
 //! Netlink messages as they are on the wire, for families that no crate of ours has types for.
 
 use std::io;
+use std::time::Duration;
 
 use bytemuck::{Pod, Zeroable};
-use netlink_sys::{Socket, SocketAddr};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size_force, set_socket_timeout};
 
 const NLM_F_REQUEST: u16 = 1;
 pub(crate) const NLM_F_ACK: u16 = 4;
@@ -55,8 +58,63 @@ pub(crate) fn ask<R: Pod>(protocol: isize, request: &R, mut answer: impl FnMut(&
     }
 }
 
+/// Route netlink's messages about changes.
+pub(crate) struct Subscription {
+    socket: Socket,
+}
+
+/// Room for the messages of some thousand changes while the reader is busy.
+const SUBSCRIPTION_BYTES: usize = 4 << 20;
+
+impl Subscription {
+    /// To the groups `RTNLGRP_*`, of which only those below 32 exist here.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn new(groups: &[u32]) -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, groups.iter().fold(0, |mask, group| mask | 1 << (group - 1))))?;
+        // Without CAP_NET_ADMIN the default has to do: lost messages are noticed.
+        set_socket_recv_buffer_size_force(&socket, SUBSCRIPTION_BYTES).ok();
+        Ok(Self { socket })
+    }
+
+    /// [`receive`](Self::receive) waits this long at most; for ever without a time.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        Ok(set_socket_timeout(&self.socket, Timeout::Recv, patience)?)
+    }
+
+    /// The next datagram. `Lost` says that there was no room for some.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn receive(&self) -> io::Result<Received> {
+        match self.socket.recv_from_full() {
+            Ok((bytes, _)) => Ok(Received::Datagram(bytes)),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOBUFS) => Ok(Received::Lost),
+                Some(Errno::AGAIN | Errno::INTR) => Ok(Received::Nothing),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// What [`Subscription::receive`] found.
+pub(crate) enum Received {
+    /// Messages, to be read with [`messages`].
+    Datagram(Vec<u8>),
+    /// Messages were lost.
+    Lost,
+    /// Nothing for now.
+    Nothing,
+}
+
 /// Kind and payload of each message in a datagram.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let len = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
         let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);

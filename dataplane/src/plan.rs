@@ -13,7 +13,9 @@ mod gone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use seaway_common::{Addr, BackendValue, ServiceKey, ServiceValue, Slice, SourceRangeKey};
+use seaway_common::{
+    ADDRESS_OWN, Addr, BackendValue, NameValue, ServiceKey, ServiceValue, Slice, SourceRangeKey,
+};
 
 use crate::desired::{Desired, PortKey};
 use crate::installed::{Installed, name_of};
@@ -183,7 +185,9 @@ pub fn plan<'a>(
         let lent = |frontend: &&ServiceKey| {
             desired.owner(frontend).is_some_and(|owner| owner != key) && !switch.contains_key(*frontend)
         };
-        addresses.extend(port.into_iter().flat_map(|port| port.addresses.iter().map(|(address, _)| address)));
+        // Of one without frontends too: its address may be left to the node.
+        let asked = desired.port(key).into_iter().flat_map(|port| port.addresses.iter());
+        addresses.extend(asked.map(|(address, _)| address));
         let known = installed.port(key).into_iter().flat_map(|known| installed.frontends_by(known.id));
         addresses.extend(known.map(|frontend| &frontend.addr));
         match (installed.port(key), port) {
@@ -192,12 +196,16 @@ pub fn plan<'a>(
             (_, None) => gone.port(desired, installed, key),
         }
     }
+    // Names are in no order with what else is made first: side by side they are written at once.
+    plan.steps.sort_by_key(|step| !matches!(step, Step::Name { .. }));
     let switched: BTreeSet<Addr> = switch.keys().map(|key| key.addr).collect();
     plan.steps.extend(switch.into_iter().map(|(key, value)| Step::Frontend { key, value }));
     for address in addresses {
         // An address is there as long as some frontend has it: not for a port that does not fit.
         let served = switched.contains(address) || gone.leaves_some(installed, address);
-        match (desired.address(address).filter(|_| served), installed.addresses().get(address)) {
+        // One that is left to the node has none, and is there all the same.
+        let wanted = desired.address(address).filter(|bits| served || *bits == ADDRESS_OWN);
+        match (wanted, installed.addresses().get(address)) {
             (Some(bits), now) if now != Some(&bits) => {
                 plan.steps.push(Step::Address { address: *address, bits });
             }
@@ -212,7 +220,8 @@ pub fn plan<'a>(
 /// Steps that remove virtual addresses which nobody has any more.
 pub fn stray_addresses(desired: &Desired, installed: &Installed) -> Vec<Step> {
     let stray = |address: &&Addr| {
-        desired.address(address).is_none() || installed.frontends_of(address).next().is_none()
+        let bits = desired.address(address);
+        bits.is_none() || (bits != Some(ADDRESS_OWN) && installed.frontends_of(address).next().is_none())
     };
     let strays = installed.addresses().keys().filter(stray);
     strays.map(|address| Step::RemoveAddress { address: *address }).collect()
@@ -229,18 +238,21 @@ pub fn apply(
     now_ms: u64,
     done: &mut Applied,
 ) -> Result<(), Error> {
-    for step in steps {
+    let mut later = steps;
+    while let [step, ..] = later {
+        let (now, rest) = later.split_at(many(later));
+        later = rest;
         match step {
-            Step::Name { id, key } => maps.put_name(*id, &name_of(key))?,
+            Step::Name { .. } => maps.put_names(&names(now))?,
             Step::Backend { id, value } => maps.put_backend(*id, value)?,
             Step::Slots { slice, ids } => maps.put_slots(slice.offset, ids)?,
             Step::Table { slice, ids, .. } => maps.put_slots(slice.offset, ids)?,
             Step::Range { key } => maps.put_source_range(key)?,
             Step::RemoveRange { key } => maps.remove_source_range(key)?,
-            Step::Address { address, bits } => maps.put_address(address, *bits)?,
+            Step::Address { .. } => maps.put_addresses(&addresses(now))?,
             Step::RemoveAddress { address } => maps.remove_address(address)?,
             Step::ForgetAffinity { backends } => _ = maps.forget_affinity(backends)?,
-            Step::Frontend { key, value } => maps.put_frontend(key, value)?,
+            Step::Frontend { .. } => maps.put_frontends(&frontends(now))?,
             Step::RemoveFrontend { key } => maps.remove_frontend(key)?,
             Step::RetireBackend { id } => {
                 let value = installed.backends().get(id).copied().unwrap_or_default();
@@ -257,8 +269,43 @@ pub fn apply(
             }
             Step::RemoveName { id } => maps.remove_name(*id)?,
         }
-        installed.record(step, now_ms);
-        done.steps += 1;
+        now.iter().for_each(|step| installed.record(step, now_ms));
+        done.steps += now.len();
     }
     Ok(())
+}
+
+/// How many of the next steps are written together: those of one kind, where a map takes many at once.
+fn many(steps: &[Step]) -> usize {
+    let same: fn(&&Step) -> bool = match steps.first() {
+        Some(Step::Name { .. }) => |step| matches!(step, Step::Name { .. }),
+        Some(Step::Address { .. }) => |step| matches!(step, Step::Address { .. }),
+        Some(Step::Frontend { .. }) => |step| matches!(step, Step::Frontend { .. }),
+        _ => return 1.min(steps.len()),
+    };
+    steps.iter().take_while(same).count()
+}
+
+fn names(steps: &[Step]) -> Vec<(u32, NameValue)> {
+    let name = |step: &Step| match step {
+        Step::Name { id, key } => Some((*id, name_of(key))),
+        _ => None,
+    };
+    steps.iter().filter_map(name).collect()
+}
+
+fn addresses(steps: &[Step]) -> Vec<(Addr, u32)> {
+    let address = |step: &Step| match step {
+        Step::Address { address, bits } => Some((*address, *bits)),
+        _ => None,
+    };
+    steps.iter().filter_map(address).collect()
+}
+
+fn frontends(steps: &[Step]) -> Vec<(ServiceKey, ServiceValue)> {
+    let frontend = |step: &Step| match step {
+        Step::Frontend { key, value } => Some((*key, *value)),
+        _ => None,
+    };
+    steps.iter().filter_map(frontend).collect()
 }

@@ -5,7 +5,7 @@
 use seaway_common::{Config, FLOW_DSR, FLOW_FORWARD, FlowKey, FlowValue, hash_flow};
 
 /// The programs try this many ports, and then refuse.
-pub const TRIES: u32 = 8;
+pub const TRIES: u32 = 32;
 
 /// Ports that were tried in vain; none for an entry that claimed no port, or under other limits.
 pub fn in_vain(key: &FlowKey, value: &FlowValue, config: &Config) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! What this kernel offers, asked before anything is loaded.
 
 use std::fmt;
+use std::path::Path;
 
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported, is_program_supported};
@@ -9,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 /// Oldest kernel that the programs are made for.
 pub const OLDEST: (u8, u8) = (5, 15);
+
+/// The kernel's type information (`CONFIG_DEBUG_INFO_BTF`).
+const TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +23,10 @@ pub struct Probe {
     pub ticks_per_s: u32,
     /// `bpf_set_retval` (5.18): refused connects fail with `ECONNREFUSED`, else with `EPERM`.
     pub set_retval: bool,
+    /// `bpf_skc_to_mptcp_sock` (5.19), which needs the kernel's type information: getpeername of MPTCP
+    /// sockets names the Service.
+    #[serde(default)]
+    pub mptcp: bool,
     /// XDP programs get packets in several buffers (5.18), so that they run on devices whose packets are
     /// larger than a page.
     #[serde(default)]
@@ -26,6 +34,9 @@ pub struct Probe {
     /// The checksum helper tells IPv6 apart (6.16); before, the stack sums such packets anew.
     #[serde(default)]
     pub checksum_v6: bool,
+    /// A route's source address is said with the next hop (6.7); before, it is the device's own.
+    #[serde(default)]
+    pub fib_source: bool,
 }
 
 /// Why the dataplane cannot run here at all.
@@ -65,12 +76,15 @@ impl Probe {
         };
         supported(ProgramType::Xdp, "XDP programs")?;
         supported(ProgramType::CgroupSockAddr, "cgroup socket address programs")?;
-        let set_retval =
-            is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval).unwrap_or(false);
+        let has = |helper| is_helper_supported(ProgramType::CgroupSockAddr, helper).unwrap_or(false);
+        let set_retval = has(BpfHelper::BPF_FUNC_set_retval);
+        let mptcp = has(BpfHelper::BPF_FUNC_skc_to_mptcp_sock) && Path::new(TYPES).exists();
         let xdp_frags =
             is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len).unwrap_or(false);
         let checksum_v6 = version >= KernelVersion::new(6, 16, 0);
-        Ok(Self { kernel: release, ticks_per_s: ticks_per_s(), set_retval, xdp_frags, checksum_v6 })
+        let fib_source = version >= KernelVersion::new(6, 7, 0);
+        let ticks_per_s = ticks_per_s();
+        Ok(Self { kernel: release, ticks_per_s, set_retval, mptcp, xdp_frags, checksum_v6, fib_source })
     }
 }
 

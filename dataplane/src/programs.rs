@@ -1,8 +1,12 @@
 //! Loading the kernel programs with their maps.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Instant;
 
 use aya::maps::{Map, MapData};
 use aya::programs::{CgroupSock, CgroupSockAddr, Program, ProgramError, SchedClassifier, Xdp};
@@ -96,10 +100,14 @@ impl Programs {
         let mut loader = EbpfLoader::new();
         let set_retval = u32::from(probe.set_retval);
         loader.override_global("HAVE_SET_RETVAL", &set_retval, true);
+        let mptcp = u32::from(probe.mptcp);
+        loader.override_global("HAVE_MPTCP", &mptcp, true);
         let xdp_frags = u32::from(probe.xdp_frags);
         loader.override_global("HAVE_XDP_FRAGS", &xdp_frags, true);
         let checksum_v6 = u32::from(probe.checksum_v6);
         loader.override_global("HAVE_CHECKSUM_V6", &checksum_v6, true);
+        let fib_source = u32::from(probe.fib_source);
+        loader.override_global("HAVE_FIB_SOURCE", &fib_source, true);
         loader.override_global("TICKS_PER_S", &probe.ticks_per_s, true);
         for name in MapName::ALL {
             loader.map_max_entries(name.as_str(), capacities.of(*name));
@@ -112,21 +120,12 @@ impl Programs {
         } else {
             Cow::Owned(without_frags(object::SEAWAY))
         };
-        let ebpf = loader.load(&object).map_err(|e| Error::Object(Box::new(e)))?;
-        let mut programs = Self { ebpf };
-        programs.xdp()?.load().map_err(|e| refused(XDP_LB, &e))?;
-        for name in TC {
-            programs.classifier(name)?.load().map_err(|e| refused(name, &e))?;
-        }
-        for name in SOCKET_HOOKS {
-            match programs.program(name)? {
-                Program::CgroupSockAddr(program) => program.load(),
-                Program::CgroupSock(program) => program.load(),
-                _ => return Err(Error::Absent(name)),
-            }
-            .map_err(|e| refused(name, &e))?;
-        }
-        Ok(programs)
+        let begun = Instant::now();
+        let mut ebpf = loader.load(&object).map_err(|e| Error::Object(Box::new(e)))?;
+        let (maps, begun) = (begun.elapsed(), Instant::now());
+        verify(&mut ebpf)?;
+        tracing::debug!(?maps, verifier = ?begun.elapsed(), "loaded");
+        Ok(Self { ebpf })
     }
 
     /// User space's side of the maps, checked for their layout version and marked with it.
@@ -216,6 +215,36 @@ pub enum SocketHook<'a> {
     Address(&'a mut CgroupSockAddr),
     /// `sock_release`.
     Release(&'a mut CgroupSock),
+}
+
+/// Loads every program, side by side: the verifier takes most of a start, and works on one program at
+/// a time for each thread that asks it to.
+fn verify(ebpf: &mut Ebpf) -> Result<(), Error> {
+    let expected = [XDP_LB].into_iter().chain(TC).chain(SOCKET_HOOKS);
+    let mut found: BTreeMap<String, &mut Program> =
+        ebpf.programs_mut().map(|(name, program)| (name.to_owned(), program)).collect();
+    let programs = expected.map(|name| Ok((name, found.remove(name).ok_or(Error::Absent(name))?)));
+    let programs = programs.collect::<Result<Vec<_>, Error>>()?;
+    thread::scope(|scope| {
+        let start = |(name, program)| scope.spawn(move || load(name, program));
+        let threads: Vec<_> = programs.into_iter().map(start).collect();
+        // All of them are waited for: what the first one says is no reason to leave others running.
+        let results: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
+        results.into_iter().try_for_each(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn load(name: &'static str, program: &mut Program) -> Result<(), Error> {
+    let begun = Instant::now();
+    let loaded = match program {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::CgroupSock(program) => program.load(),
+        _ => return Err(Error::Absent(name)),
+    };
+    tracing::debug!(program = name, took = ?begun.elapsed(), "verified");
+    loaded.map_err(|e| refused(name, &e))
 }
 
 fn refused(program: &'static str, error: &ProgramError) -> Error {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use seaway_cluster::{AddressFamily, Snapshot};
-use seaway_common::{Addr, Algorithm, Config, PREFIXES_MAX, Prefix};
+use seaway_common::{Addr, Algorithm, CONFIG_ROUTED_V4, CONFIG_ROUTED_V6, Config, PREFIXES_MAX, Prefix};
 
 pub use node_dns::NodeDns;
 pub use settings::Settings;
@@ -23,8 +23,12 @@ pub struct Site {
     pub addresses: BTreeSet<IpAddr>,
     /// The addresses that packets without a better route leave from, the preferred ones first.
     pub routed: Vec<IpAddr>,
+    /// Destinations of its wide routes.
+    pub routes: BTreeSet<IpNet>,
     /// Where node ports are served: the addresses in these ranges; without any, the primary ones.
     pub node_ports: Vec<IpNet>,
+    /// Where external IPs of Services are served: in these ranges; without any, everywhere.
+    pub external_ips: Vec<IpNet>,
     /// How endpoints are chosen where a Service does not say.
     pub algorithms: Algorithms,
     /// Where Services get their addresses from, beside what ServiceCIDRs say.
@@ -93,11 +97,29 @@ impl Site {
         let (snat_v4, snat_v6) = (address(AddressFamily::Ipv4), address(AddressFamily::Ipv6));
         let mut config = Config { snat_v4, snat_v6, ..self.config };
         let ranges = self.service_ranges(snapshot);
+        for (bit, family) in
+            [(CONFIG_ROUTED_V4, AddressFamily::Ipv4), (CONFIG_ROUTED_V6, AddressFamily::Ipv6)]
+        {
+            if self.routes_services(&ranges, family) {
+                config.flags |= bit;
+            }
+        }
         for (place, range) in config.services.iter_mut().zip(&ranges) {
             *place = Prefix::new(range.addr(), range.prefix_len());
             config.services_len += 1;
         }
         config
+    }
+
+    /// Whether a route of the node takes packets to the Services of a family, as far as their ranges are known.
+    fn routes_services(&self, ranges: &[IpNet], family: AddressFamily) -> bool {
+        let of_family = |net: &&IpNet| AddressFamily::of(net.addr()) == family;
+        let mut ranges = ranges.iter().filter(of_family).peekable();
+        let routes: Vec<&IpNet> = self.routes.iter().filter(of_family).collect();
+        if ranges.peek().is_none() {
+            return routes.iter().any(|route| route.prefix_len() == 0);
+        }
+        ranges.all(|range| routes.iter().any(|route| route.contains(range)))
     }
 
     /// Where Services get their addresses from, in as few ranges as possible: those of the settings

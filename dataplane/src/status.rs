@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::node_interfaces::Choice;
 use crate::probe::Probe;
 use crate::site::Settings;
 
@@ -51,6 +52,9 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// The last change failed like this and will be tried again.
     pub error: Option<String>,
+    /// What each interface is taken for, and why.
+    #[serde(default)]
+    pub interface_choices: Vec<Choice>,
 }
 
 impl Status {

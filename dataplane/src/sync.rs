@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seaway_cluster::{ServiceName, Snapshot};
 use seaway_common::{BackendValue, proto};
@@ -167,8 +167,10 @@ impl<M: Maps> Sync<M> {
 
     /// Plans and applies the change of some ports, and of strays where `repair` says so.
     fn settle(&mut self, ports: &BTreeSet<PortKey>, repair: bool, now_ms: u64) -> Outcome {
+        let begun = Instant::now();
         let mut plan = plan(&self.desired, &mut self.installed, ports, now_ms);
         let gone_udp = self.gone_udp(&plan.steps);
+        let (planned, begun) = (begun.elapsed(), Instant::now());
         let mut done = Applied::default();
         let mut result = self
             .configure(&mut done)
@@ -178,6 +180,7 @@ impl<M: Maps> Sync<M> {
             repairs.extend(stray_addresses(&self.desired, &self.installed));
             result = apply(&repairs, &mut self.maps, &mut self.installed, now_ms, &mut done);
         }
+        tracing::debug!(plan = ?planned, write = ?begun.elapsed(), steps = done.steps, "applied");
         let mut outcome = match result {
             Ok(()) => {
                 self.failures = 0;

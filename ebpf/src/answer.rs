@@ -191,7 +191,7 @@ fn pseudo(key: &FlowKey, len: usize, proto: u8) -> Sum {
 
 /// The value, of which the compiler knows nothing any more.
 #[inline(always)]
-fn opaque(value: usize) -> usize {
+pub(crate) fn opaque(value: usize) -> usize {
     #[cfg(target_arch = "bpf")]
     let value = {
         let mut known = value;

@@ -7,11 +7,11 @@
 use seaway_common::{Be16, Be32, CONFIG_CROSS, FlowKey, Reason, SERVICE_CROSS, ServiceKey, Sum, proto};
 
 use crate::headers::{
-    ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Headers, IPV4_LEN, IPV6_LEN, Ipv4, Ipv6, Part, UDP_CHECKSUM,
+    ETHERNET_LEN, ETHERTYPE, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Headers, IPV4_LEN, IPV6_LEN, Ipv4, Ipv6, Part,
+    UDP_CHECKSUM,
 };
 use crate::{FlowEntry, Flows, Room, Tables};
 
-const ETHERTYPE: usize = 12;
 /// The IPv6 header is longer by so much.
 pub(crate) const LONGER: usize = IPV6_LEN - IPV4_LEN;
 

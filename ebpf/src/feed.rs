@@ -14,7 +14,7 @@ fn main() {}
 #[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
-    use aya_ebpf::helpers::generated::bpf_redirect;
+    use aya_ebpf::helpers::generated::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_get_buff_len};
     use aya_ebpf::macros::{map, xdp};
     use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
     use aya_ebpf::programs::XdpContext;
@@ -35,7 +35,7 @@ mod programs {
 
     #[xdp]
     fn feed(ctx: XdpContext) -> u32 {
-        if restore(&mut XdpPacket::new(&ctx)).is_ok() {
+        if restore(&ctx).is_ok() {
             // SAFETY: the only index of the map; a missing program falls through to the abort.
             let _missing = unsafe { TARGET.tail_call(&ctx, 0) };
         }
@@ -45,7 +45,7 @@ mod programs {
     /// For live frames.
     #[xdp]
     fn feed_out(ctx: XdpContext) -> u32 {
-        let sent = restore(&mut XdpPacket::new(&ctx)).ok().and_then(|()| FEED.get(0));
+        let sent = restore(&ctx).ok().and_then(|()| FEED.get(0));
         match sent {
             // SAFETY: the helper takes numbers.
             Some(config) => unsafe { bpf_redirect(config.ifindex, 0) as u32 },
@@ -69,14 +69,26 @@ mod programs {
     }
 
     #[inline(always)]
-    fn restore(packet: &mut XdpPacket<'_>) -> Result<(), Reason> {
+    fn restore(ctx: &XdpContext) -> Result<(), Reason> {
         let config = FEED.get(0).ok_or(Reason::Inconsistent)?;
         let next = NEXT.get_ptr_mut(0).ok_or(Reason::Inconsistent)?;
         // SAFETY: a per-CPU value; test runs do not nest.
-        let flow = unsafe { *next };
-        let following = if flow + 1 < config.flows { flow + 1 } else { 0 };
+        let number = unsafe { *next };
+        let following = if number + 1 < config.flows { number + 1 } else { 0 };
         // SAFETY: as above.
         unsafe { *next = following };
+        let flow = config.first + number;
+        if config.length != 0 {
+            // SAFETY: the helpers take the program's own context.
+            let failed = unsafe {
+                let longer = bpf_xdp_get_buff_len(ctx.ctx) as i32 - config.length as i32;
+                bpf_xdp_adjust_head(ctx.ctx, longer)
+            };
+            if failed != 0 {
+                return Err(Reason::Truncated);
+            }
+        }
+        let packet = &mut XdpPacket::new(ctx);
         packet.write(0, config.template)?;
         shift(packet, config.port_offset, flow)?;
         shift(packet, config.addr_offset, flow >> 16)

@@ -2,12 +2,20 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::Global;
 use aya_ebpf::bindings::bpf_fib_lookup;
 use aya_ebpf::helpers::generated;
 use bytemuck::{Pod, Zeroable};
-use seaway_common::{Be16, Be32, Hop, Reason};
+use seaway_common::{Addr, Be16, Be32, Hop, Reason};
 
 use crate::packet::{Route, Way};
+
+/// Set by user space before loading: the kernel says the route's source address (6.7).
+#[unsafe(no_mangle)]
+static HAVE_FIB_SOURCE: Global<u32> = Global::new(0);
+
+/// `BPF_FIB_LOOKUP_SRC`
+const LOOKUP_SOURCE: u32 = 1 << 4;
 
 /// `struct bpf_fib_lookup`, with the members of its unions that are used here.
 #[repr(C)]
@@ -62,8 +70,9 @@ pub(crate) fn look_up(ctx: *mut c_void, ingress: u32, route: &Route, way: &mut W
         lookup.dst = route.dst.words();
     }
     let params = (&raw mut lookup).cast::<bpf_fib_lookup>();
+    let flags = if route.wants_source && HAVE_FIB_SOURCE.load() != 0 { LOOKUP_SOURCE } else { 0 };
     // SAFETY: the helper takes the program's own context, and reads and writes 64 bytes of ours.
-    let result = unsafe { generated::bpf_fib_lookup(ctx, params, size_of::<Lookup>() as i32, 0) };
+    let result = unsafe { generated::bpf_fib_lookup(ctx, params, size_of::<Lookup>() as i32, flags) };
     *way = Way::default();
     match result {
         SUCCESS | TOO_LONG | NO_NEIGHBOUR => {
@@ -73,6 +82,9 @@ pub(crate) fn look_up(ctx: *mut c_void, ingress: u32, route: &Route, way: &mut W
                 let [a, b, c] = lookup.destination;
                 let [d, e, f] = lookup.source;
                 way.hop = Hop { ifindex: lookup.ifindex, addresses: bytemuck::must_cast([a, b, c, d, e, f]) };
+            }
+            if flags != 0 {
+                way.source = if v4 { Addr::v4(lookup.src[0]) } else { Addr::v6(lookup.src) };
             }
             Ok(())
         }

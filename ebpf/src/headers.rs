@@ -25,6 +25,8 @@ pub struct Headers {
     pub(crate) l4: usize,
     /// Identification of a fragmented datagram.
     pub(crate) id: Be32,
+    /// The packet starts a flow in the place of one that has its key.
+    pub(crate) replaces: bool,
 }
 
 /// Which part of a datagram a packet is.
@@ -50,7 +52,7 @@ pub(crate) const ETHERTYPE_IPV6: Be16 = Be16::new(0x86dd);
 /// IEEE 802.1Q and 802.1ad.
 const ETHERTYPE_VLAN: Be16 = Be16::new(0x8100);
 const ETHERTYPE_QINQ: Be16 = Be16::new(0x88a8);
-const ETHERTYPE: usize = 12;
+pub(crate) const ETHERTYPE: usize = 12;
 /// Length of a link header without tags, and of a tag.
 pub(crate) const ETHERNET_LEN: usize = 14;
 const TAG_LEN: usize = 4;
@@ -135,6 +137,12 @@ pub(crate) fn network<P: Packet>(packet: &P, tags: bool) -> Result<Option<(bool,
 }
 
 impl Headers {
+    /// Addresses, ports and protocol.
+    #[inline(always)]
+    pub const fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
     /// Offset of the network header, bounded for the verifier: behind at most two tags.
     #[inline(always)]
     pub(crate) fn l3(&self) -> usize {
@@ -316,7 +324,7 @@ pub(crate) fn parse_v4<P: Packet>(packet: &P, l3: usize, all: bool) -> Result<Op
     };
     let id = Be32::new(u32::from(ip.id.get()));
     let key = FlowKey { src: Addr::v4(ip.src), dst: Addr::v4(ip.dst), proto: ip.proto, ..FlowKey::default() };
-    let headers = Headers { key, v4: true, part, flags: 0, l3, l4: l3 + header_len, id };
+    let headers = Headers { key, v4: true, part, flags: 0, l3, l4: l3 + header_len, id, replaces: false };
     transport(packet, headers, total_len - header_len, all)
 }
 
@@ -337,7 +345,7 @@ pub(crate) fn parse_v6<P: Packet>(packet: &P, l3: usize, all: bool) -> Result<Op
     }
     let key =
         FlowKey { src: Addr::v6(ip.src), dst: Addr::v6(ip.dst), proto: ip.next_header, ..FlowKey::default() };
-    let mut headers = Headers { key, v4: false, part: Part::Whole, flags: 0, l3, l4, id: Be32::default() };
+    let mut headers = Headers { key, v4: false, l3, l4, ..Headers::default() };
     if all {
         walk(packet, &mut headers)?;
     }

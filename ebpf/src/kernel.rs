@@ -3,19 +3,24 @@
 use core::arch::asm;
 
 use aya_ebpf::Global;
-use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::bindings::{__sk_buff, BPF_ANY, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns, bpf_set_retval};
 use aya_ebpf::maps::lpm_trie::Key as RangeKey;
 use seaway_common::{
-    Addr, AffinityKey, AffinityValue, BackendValue, Config, FragmentKey, FragmentValue, Reason,
-    SLOTS_PER_VALUE, ServiceKey, ServiceValue, SocketKey, SocketValue,
+    Addr, AffinityKey, AffinityValue, BackendValue, Be16, COUNTER_CELLS as CELLS, Config, CounterCell,
+    DEVICE_BRIDGE_PORT, FlowKey, FlowValue, FlowValueV4, FragmentKey, FragmentValue, Reason, SLOTS_PER_VALUE,
+    ServiceKey, ServiceValue, SocketKey, SocketValue,
 };
 
 use crate::maps::{
-    ADDRESSES, AFFINITY, BACKEND_COUNTERS, BACKENDS, CONFIG, CONNECTIONS, DEVICES, FRAGMENTS, HEADERS, INNER,
-    PLAN, REASONS, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS, SOURCE_RANGES, STAND_IN, TURNS,
+    ADDRESSES, AFFINITY, BACKEND_COUNTERS, BACKENDS, CONFIG, CONNECTIONS, COUNTER_CELLS, DEVICES, FRAGMENTS,
+    HEADERS, INNER, PLAN, REASONS, ROUTE_GENERATION, RangeData, SERVICE_COUNTERS, SERVICES, SLOTS, SOCKETS,
+    SOURCE_RANGES, STAND_IN, TURNS,
 };
-use crate::{Headers, Inner, Plan, Tables};
+use crate::pair::Claim;
+use crate::start::Started;
+use crate::translate::{Stage, deliver, translate_icmp, translate_parsed};
+use crate::{FlowEntry, Flows, Headers, Inner, Packet, Plan, Room, Tables};
 
 /// Set by user space before loading: the kernel has `bpf_set_retval` (5.18). The verifier takes
 /// it for a constant and removes the call where it is 0.
@@ -26,11 +31,44 @@ static HAVE_SET_RETVAL: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TICKS_PER_S: Global<u32> = Global::new(0);
 
+unsafe extern "C" {
+    // Beside the entry points (`global.rs`): the benchmarks' object is without them.
+    fn start_xdp_v4(ctx: *mut xdp_md) -> u64;
+    fn start_xdp_v6(ctx: *mut xdp_md) -> u64;
+    fn start_tc_v4(ctx: *mut __sk_buff, egress: u64) -> u64;
+    fn start_tc_v6(ctx: *mut __sk_buff, egress: u64) -> u64;
+    fn attempt_v4(plan: *mut Plan, egress: u64) -> u64;
+    fn attempt_v6(plan: *mut Plan, egress: u64) -> u64;
+    fn ingress_v4(ctx: *mut __sk_buff) -> u64;
+    fn ingress_v6(ctx: *mut __sk_buff) -> u64;
+    fn egress_v4(ctx: *mut __sk_buff) -> u64;
+    fn egress_v6(ctx: *mut __sk_buff) -> u64;
+    fn icmp_ingress_v4(ctx: *mut __sk_buff) -> u64;
+    fn icmp_ingress_v6(ctx: *mut __sk_buff) -> u64;
+    fn icmp_egress_v4(ctx: *mut __sk_buff) -> u64;
+    fn icmp_egress_v6(ctx: *mut __sk_buff) -> u64;
+    fn deliver_ingress_v4(ctx: *mut __sk_buff, entry: *mut FlowValueV4, moved: u64) -> u64;
+    fn deliver_ingress_v6(ctx: *mut __sk_buff, entry: *mut FlowValue, moved: u64) -> u64;
+    fn deliver_egress_v4(ctx: *mut __sk_buff, entry: *mut FlowValueV4, moved: u64) -> u64;
+    fn deliver_egress_v6(ctx: *mut __sk_buff, entry: *mut FlowValue, moved: u64) -> u64;
+}
+
 const ECONNREFUSED: i32 = 111;
 
 /// The tables in their maps, flows aside. `PROGRAM` tells programs apart: code that two of them
 /// shared would not be made for the one or the other, and what is constant in each would be lost.
 pub struct KernelTables<const PROGRAM: u8>;
+
+/// Programs that share no code, see [`KernelTables`].
+pub const XDP: u8 = 0;
+/// See [`XDP`].
+pub const INGRESS: u8 = 1;
+/// See [`XDP`].
+pub const EGRESS: u8 = 2;
+/// See [`XDP`].
+pub const SOCKET: u8 = 3;
+/// See [`XDP`]: functions that programs share.
+pub const GLOBAL: u8 = 4;
 
 /// Counts `reason`.
 #[inline(always)]
@@ -51,6 +89,26 @@ pub fn refuse() -> i32 {
         unsafe { bpf_set_retval(-ECONNREFUSED) };
     }
     0
+}
+
+/// Empties a cell of counts into the total of the backend that had it, for another one. User space reads
+/// totals before and after a cell, and so notices.
+///
+/// # Safety
+/// `cell` is a value of `COUNTER_CELLS` on this CPU.
+#[inline(never)]
+unsafe fn hand_over(cell: *mut CounterCell, backend: u32) {
+    // SAFETY: as the caller says.
+    let CounterCell { backend: former, counts, .. } = unsafe { *cell };
+    // SAFETY: as above.
+    unsafe { *cell = CounterCell { backend, ..CounterCell::default() } };
+    if let Some(total) = BACKEND_COUNTERS.get_ptr_mut(former) {
+        // SAFETY: aligned words of the map, which every CPU changes by this only.
+        unsafe {
+            fetch_add(&raw mut (*total).packets, counts.packets);
+            fetch_add(&raw mut (*total).bytes, counts.bytes);
+        }
+    }
 }
 
 /// Bits of a whole key of `SOURCE_RANGES`.
@@ -91,6 +149,89 @@ impl<const PROGRAM: u8> Tables for KernelTables<PROGRAM> {
         let place = INNER.get_ptr_mut(0)?;
         // SAFETY: as in `keep_headers`.
         Some(with(unsafe { &mut *place }))
+    }
+
+    #[inline(always)]
+    fn start<P: Packet, F: Flows>(&self, packet: &mut P, _: &Headers, _: &F, stage: Stage) -> Started {
+        let ctx = packet.context();
+        let egress = u64::from(stage == Stage::Egress);
+        // SAFETY: the context is that of the program that calls, whose kind its stages tell.
+        let code = unsafe {
+            match (P::XDP, F::WIDE) {
+                (true, false) => start_xdp_v4(ctx.cast()),
+                (true, true) => start_xdp_v6(ctx.cast()),
+                (false, false) => start_tc_v4(ctx.cast(), egress),
+                (false, true) => start_tc_v6(ctx.cast(), egress),
+            }
+        };
+        Started::of(code)
+    }
+
+    #[inline(always)]
+    fn translate<P: Room, F: Flows>(
+        &self,
+        packet: &mut P,
+        headers: &mut Headers,
+        flows: &F,
+        stage: Stage,
+    ) -> u64 {
+        let ctx = packet.context();
+        // SAFETY: as in `start`.
+        unsafe {
+            match (P::XDP, PROGRAM == EGRESS, F::WIDE) {
+                // There the call is a part of what a packet costs.
+                (true, ..) => translate_parsed(packet, headers, self, flows, stage),
+                (_, false, false) => ingress_v4(ctx.cast()),
+                (_, false, true) => ingress_v6(ctx.cast()),
+                (_, true, false) => egress_v4(ctx.cast()),
+                (_, true, true) => egress_v6(ctx.cast()),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn attempt<F: Flows>(&self, _: &FlowKey, plan: &mut Plan, _: &F, egress: bool) -> Claim {
+        // SAFETY: the key is that of the headers in their place.
+        Claim::of(unsafe {
+            if F::WIDE { attempt_v6(plan, u64::from(egress)) } else { attempt_v4(plan, u64::from(egress)) }
+        })
+    }
+
+    #[inline(always)]
+    fn icmp<P: Room, F: Flows>(&self, packet: &mut P, headers: &Headers, flows: &F, stage: Stage) -> u64 {
+        let ctx = packet.context();
+        // SAFETY: as in `start`.
+        unsafe {
+            match (P::XDP, PROGRAM == EGRESS, F::WIDE) {
+                (true, ..) => translate_icmp(packet, headers, self, flows, stage),
+                (_, false, false) => icmp_ingress_v4(ctx.cast()),
+                (_, false, true) => icmp_ingress_v6(ctx.cast()),
+                (_, true, false) => icmp_egress_v4(ctx.cast()),
+                (_, true, true) => icmp_egress_v6(ctx.cast()),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn deliver<P: Room, E: FlowEntry>(
+        &self,
+        packet: &mut P,
+        headers: &Headers,
+        flow: &E,
+        stage: Stage,
+        moved: bool,
+    ) -> u64 {
+        let (ctx, (entry, wide), moves) = (packet.context(), flow.place(), u64::from(moved));
+        // SAFETY: as in `start`; the entry is one of the family's.
+        unsafe {
+            match (P::XDP, PROGRAM == EGRESS, wide) {
+                (true, ..) => deliver(packet, headers, flow, self, stage, moved),
+                (_, false, false) => deliver_ingress_v4(ctx.cast(), entry.cast(), moves),
+                (_, false, true) => deliver_ingress_v6(ctx.cast(), entry.cast(), moves),
+                (_, true, false) => deliver_egress_v4(ctx.cast(), entry.cast(), moves),
+                (_, true, true) => deliver_egress_v6(ctx.cast(), entry.cast(), moves),
+            }
+        }
     }
 
     #[inline(always)]
@@ -167,6 +308,25 @@ impl<const PROGRAM: u8> Tables for KernelTables<PROGRAM> {
     }
 
     #[inline(always)]
+    fn bridge(&self, ifindex: u32) -> Option<[Be16; 3]> {
+        // SAFETY: copied at once.
+        let device = unsafe { DEVICES.get(ifindex) }?;
+        if device.flags & DEVICE_BRIDGE_PORT != 0 { Some(device.bridge) } else { None }
+    }
+
+    #[inline(always)]
+    fn source(&self, ifindex: u32, v4: bool) -> Addr {
+        // SAFETY: copied at once.
+        let Some(device) = (unsafe { DEVICES.get(ifindex) }) else { return Addr::default() };
+        if v4 { device.source_v4 } else { device.source_v6 }
+    }
+
+    #[inline(always)]
+    fn route_generation(&self) -> u16 {
+        ROUTE_GENERATION.get(0).map_or(0, |generation| *generation as u16)
+    }
+
+    #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
         // SAFETY: the value is copied at once. An element that is replaced meanwhile is put on
         // this CPU's free list and not written before another update takes it from there.
@@ -210,25 +370,24 @@ impl<const PROGRAM: u8> Tables for KernelTables<PROGRAM> {
 
     #[inline(always)]
     fn count_packet(&self, backend: u32, bytes: usize) {
-        if let Some(counters) = BACKEND_COUNTERS.get_ptr_mut(backend) {
-            // SAFETY: a per-CPU value, see `count`.
-            unsafe {
-                (*counters).packets += 1;
-                (*counters).bytes += bytes as u64;
+        let Some(cell) = COUNTER_CELLS.get_ptr_mut(backend % CELLS) else { return };
+        // SAFETY: a per-CPU value, see `count`.
+        unsafe {
+            if (*cell).backend != backend {
+                hand_over(cell, backend);
             }
+            (*cell).counts.packets += 1;
+            (*cell).counts.bytes += bytes as u64;
         }
     }
 
     #[inline(always)]
     fn count_connection(&self, service: u32, placed: bool) {
         if let Some(counters) = SERVICE_COUNTERS.get_ptr_mut(service) {
-            // SAFETY: a per-CPU value, see `count`.
+            // SAFETY: as in `turn`.
             unsafe {
-                if placed {
-                    (*counters).placed += 1;
-                } else {
-                    (*counters).refused += 1;
-                }
+                let word = if placed { &raw mut (*counters).placed } else { &raw mut (*counters).refused };
+                fetch_add(word, 1);
             }
         }
     }

@@ -15,27 +15,32 @@
 )]
 
 mod answer;
+mod arp;
 mod cross;
 mod fragment;
 mod headers;
 mod icmp;
 mod packet;
+mod pair;
 pub mod sctp;
 mod select;
 pub mod socket;
 mod start;
 mod tables;
+mod tcp;
 mod translate;
 mod tunnel;
 
 pub use answer::{Answer, answer};
+pub use arp::vouch as vouch_for_address;
 pub use headers::{Headers, Part};
 pub use icmp::Inner;
 pub use packet::{Change, Packet, Room, Route, Way};
+pub use pair::{Claim, attempt};
 pub use select::Choice;
-pub use start::Plan;
+pub use start::{Plan, Started, flow as start_flow};
 pub use tables::{FlowEntry, Flows, Tables};
-pub use translate::{Stage, Verdict, translate};
+pub use translate::{Stage, Verdict, deliver, translate, translate_icmp, translate_parsed};
 
 #[cfg(target_arch = "bpf")]
 mod fib;
@@ -55,12 +60,12 @@ mod word;
 mod xdp;
 
 #[cfg(target_arch = "bpf")]
-pub use flow_maps::{FlowsV4, FlowsV6};
+pub use flow_maps::{FlowV4, FlowV6, FlowsV4, FlowsV6};
 #[cfg(target_arch = "bpf")]
-pub use kernel::{KernelTables, count, refuse};
+pub use kernel::{EGRESS, GLOBAL, INGRESS, KernelTables, SOCKET, XDP, count, refuse};
 #[cfg(target_arch = "bpf")]
 pub use skb::SkbPacket;
 #[cfg(target_arch = "bpf")]
-pub use sock_addr::{SockAddr4, SockAddr6, cookie_of};
+pub use sock_addr::{SockAddr4, SockAddr6, released};
 #[cfg(target_arch = "bpf")]
 pub use xdp::XdpPacket;

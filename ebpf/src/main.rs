@@ -7,6 +7,9 @@
 fn main() {}
 
 #[cfg(target_arch = "bpf")]
+mod global;
+
+#[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::EbpfContext;
     use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
@@ -16,15 +19,13 @@ mod programs {
     use aya_ebpf::programs::{SockAddrContext, SockContext, TcContext, XdpContext};
     use seaway_common::{Action, Reason};
     use seaway_ebpf::{
-        Answer, FlowsV4, FlowsV6, KernelTables, SkbPacket, SockAddr4, SockAddr6, Stage, Verdict, XdpPacket,
-        answer, cookie_of, count, refuse, socket, translate,
+        Answer, EGRESS, FlowsV4, FlowsV6, INGRESS, KernelTables, SOCKET, SkbPacket, SockAddr4, SockAddr6,
+        Stage, Verdict, XDP, XdpPacket, answer, count, refuse, released, socket, translate,
+        vouch_for_address,
     };
 
-    /// Programs that share no code, see `KernelTables`.
-    const XDP: u8 = 0;
-    const INGRESS: u8 = 1;
-    const EGRESS: u8 = 2;
-    const SOCKET: u8 = 3;
+    /// `BPF_F_INGRESS`: the packet arrives by the interface instead of leaving by it.
+    const INGRESS_FLAG: u64 = 1;
 
     /// What the cgroup hooks return to let a call go on.
     const PROCEED: i32 = 1;
@@ -67,17 +68,19 @@ mod programs {
                 // SAFETY: without parameters the helper looks the neighbour up itself.
                 unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 }
             }
+            // SAFETY: the helper takes numbers.
+            Ok(Verdict::Arrive(ifindex)) => unsafe { bpf_redirect(ifindex, INGRESS_FLAG) as i32 },
             Ok(Verdict::TooBig(mtu)) => {
                 count(Reason::TooBig);
-                send_back(&ctx, &mut packet, Answer::TooBig, mtu)
+                send_back(&ctx, &mut packet, Answer::TooBig, mtu, 0)
             }
-            Ok(Verdict::Echo) => send_back(&ctx, &mut packet, Answer::Echo, 0),
+            Ok(Verdict::Echo) => send_back(&ctx, &mut packet, Answer::Echo, 0, 0),
             Err(reason) => {
                 count(reason);
                 match reason.action() {
                     Action::Pass => TC_ACT_UNSPEC,
                     Action::Drop => TC_ACT_SHOT,
-                    Action::Refuse => send_back(&ctx, &mut packet, Answer::Refused, 0),
+                    Action::Refuse => send_back(&ctx, &mut packet, Answer::Refused, 0, 0),
                 }
             }
         }
@@ -86,23 +89,42 @@ mod programs {
     #[classifier]
     fn tc_egress(ctx: TcContext) -> i32 {
         let mut packet = SkbPacket::new(&ctx);
+        if let Ok(true) = vouch_for_address(&mut packet, &KernelTables::<EGRESS>) {
+            // SAFETY: the context is valid for the run of the program; the helper takes numbers.
+            return unsafe { bpf_redirect((*ctx.as_ptr().cast::<__sk_buff>()).ifindex, INGRESS_FLAG) as i32 };
+        }
         match translate(&mut packet, &KernelTables::<EGRESS>, &FlowsV4, &FlowsV6, Stage::Egress) {
+            // SAFETY: the helper takes numbers.
+            Ok(Verdict::Transmit(ifindex)) => unsafe { bpf_redirect(ifindex, 0) as i32 },
+            Ok(Verdict::Resolve(ifindex)) => {
+                // SAFETY: without parameters the helper looks the neighbour up itself.
+                unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 }
+            }
+            Ok(Verdict::TooBig(mtu)) => {
+                count(Reason::TooBig);
+                send_back(&ctx, &mut packet, Answer::TooBig, mtu, INGRESS_FLAG)
+            }
             Ok(_) => TC_ACT_UNSPEC,
             Err(reason) => {
                 count(reason);
-                if reason.action() == Action::Pass { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+                match reason.action() {
+                    Action::Pass => TC_ACT_UNSPEC,
+                    Action::Drop => TC_ACT_SHOT,
+                    // The sender is this node, or behind it: the stack takes the answer there.
+                    Action::Refuse => send_back(&ctx, &mut packet, Answer::Refused, 0, INGRESS_FLAG),
+                }
             }
         }
     }
 
     /// Answers the sender by the interface that the packet came from.
     #[inline(always)]
-    fn send_back(ctx: &TcContext, packet: &mut SkbPacket<'_>, what: Answer, mtu: u16) -> i32 {
+    fn send_back(ctx: &TcContext, packet: &mut SkbPacket<'_>, what: Answer, mtu: u16, flags: u64) -> i32 {
         if answer(packet, what, mtu).is_err() {
             return TC_ACT_SHOT;
         }
         // SAFETY: the context is valid for the run of the program; the helper takes numbers.
-        unsafe { bpf_redirect((*ctx.as_ptr().cast::<__sk_buff>()).ifindex, 0) as i32 }
+        unsafe { bpf_redirect((*ctx.as_ptr().cast::<__sk_buff>()).ifindex, flags) as i32 }
     }
 
     #[cgroup_sock_addr(connect4)]
@@ -151,7 +173,7 @@ mod programs {
 
     #[cgroup_sock(sock_release)]
     fn sock_release(ctx: SockContext) -> i32 {
-        socket::release(cookie_of(&ctx), &KernelTables::<SOCKET>);
+        socket::release(released(&ctx), &KernelTables::<SOCKET>);
         PROCEED
     }
 

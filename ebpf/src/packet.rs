@@ -5,6 +5,14 @@ use seaway_common::{Addr, Delta, Hop, Reason};
 
 /// A packet whose bytes can be read and written within its bounds.
 pub trait Packet {
+    /// Whether it is XDP's.
+    #[cfg(target_arch = "bpf")]
+    const XDP: bool;
+
+    /// The program's context.
+    #[cfg(target_arch = "bpf")]
+    fn context(&self) -> *mut core::ffi::c_void;
+
     /// Bytes from the link header to the end that can be read at once.
     fn len(&self) -> usize;
 
@@ -45,6 +53,24 @@ pub trait Packet {
         self.write(offset, if change.optional && updated == 0 { 0xffff } else { updated })
     }
 
+    /// Index of the interface that the packet arrived by or leaves by.
+    fn ifindex(&self) -> u32 {
+        1
+    }
+
+    /// Cookie of the socket of this node that sent the packet; 0 if none did.
+    fn socket_cookie(&self) -> u64 {
+        0
+    }
+
+    /// Whether a program on the way noted that it translated the packet.
+    fn is_translated(&self) -> bool {
+        false
+    }
+
+    /// Notes that the packet is translated, or clears the note.
+    fn note_translated(&mut self, _translated: bool) {}
+
     /// Asks the kernel where a packet with these addresses goes.
     ///
     /// # Errors
@@ -79,6 +105,8 @@ pub struct Route {
     pub dst: Addr,
     /// Transport protocol number.
     pub proto: u8,
+    /// The route's source address is wanted too.
+    pub wants_source: bool,
 }
 
 /// Where a packet goes.
@@ -90,6 +118,8 @@ pub struct Way {
     pub hop: Hop,
     /// Longest packet that fits, network header included; 0 when it is not known.
     pub mtu: u16,
+    /// The route's source address; zero where the kernel does not say it.
+    pub source: Addr,
 }
 
 /// A packet that can be made longer and shorter.
@@ -142,7 +172,7 @@ impl Packet for Vec<u8> {
     fn next_hop(&mut self, _route: &Route, way: &mut Way) -> Result<(), Reason> {
         // To 02:00:00:00:00:02, from 02:00:00:00:00:01.
         let addresses = [0x0200_0000, 0x0002_0200, 0x0000_0001].map(seaway_common::Be32::new);
-        *way = Way { ifindex: 1, hop: Hop { ifindex: 1, addresses }, mtu: 1500 };
+        *way = Way { ifindex: 1, hop: Hop { ifindex: 1, addresses }, mtu: 1500, ..Way::default() };
         Ok(())
     }
 }

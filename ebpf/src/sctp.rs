@@ -9,6 +9,7 @@ use seaway_common::Be32;
 use seaway_common::{Be16, Reason, Rewrite};
 
 use crate::Packet;
+use crate::answer::opaque;
 use crate::headers::{FIN, Headers, IPV6_LEN, RST, SYN};
 
 /// Common header and the first chunk's header.
@@ -59,19 +60,25 @@ pub(crate) fn rewrite_ports<P: Packet>(
     let end = headers.l3() + usize::from(length.get()) + if headers.v4 { 0 } else { IPV6_LEN };
     let behind = (end - headers.l4()) as u32 - 4;
     let checksum: u32 = packet.read(headers.l4() + CHECKSUM)?;
-    packet.write(headers.l4() + CHECKSUM, checksum ^ difference(old ^ new, behind))
+    packet.write(headers.l4() + CHECKSUM, checksum ^ sctp_difference(old ^ new, behind))
 }
 
 /// What a difference in four bytes makes of the checksum when `behind` bytes follow them; all in
 /// memory order.
+///
+/// An exported symbol is a global function to the verifier: it walks these loops once a program, not
+/// once for each way that leads here (docs/verifier.md).
+#[cfg_attr(target_arch = "bpf", unsafe(no_mangle))]
 #[inline(never)]
-fn difference(changed: u32, behind: u32) -> u32 {
+extern "C" fn sctp_difference(changed: u32, behind: u32) -> u32 {
     // The CRC register after the four bytes is their value times x^32: the bytes themselves moved
     // over four zeros.
     let mut crc = u32::from_le(changed);
     crc = times(crc, OVER_ZEROS[2]);
     let mut bit = 0;
     while bit < LENGTH_BITS {
+        // The loop stays one: unrolled, it would take half of the stack.
+        bit = opaque(bit) & (LENGTH_BITS - 1);
         if behind >> bit & 1 != 0 {
             crc = times(crc, OVER_ZEROS[bit]);
         }
@@ -88,14 +95,18 @@ const fn times(a: u32, b: u32) -> u32 {
     let mut bit = 0;
     while bit < 32 {
         // From the highest power of `b` downwards would need a shift the other way; here `a` is
-        // multiplied by x in each round, and added where `b` has that power.
-        if b & (ONE >> bit) != 0 {
-            product ^= a;
-        }
-        a = a >> 1 ^ if a & 1 != 0 { POLYNOMIAL } else { 0 };
+        // multiplied by x in each round, and added where `b` has that power. Masks rather than
+        // branches, which the verifier would follow both ways.
+        product ^= a & mask(b >> (31 - bit));
+        a = a >> 1 ^ POLYNOMIAL & mask(a);
         bit += 1;
     }
     product
+}
+
+/// All ones where the lowest bit is set.
+const fn mask(bits: u32) -> u32 {
+    0u32.wrapping_sub(bits & 1)
 }
 
 const fn over_zeros() -> [u32; LENGTH_BITS] {
@@ -143,7 +154,7 @@ mod tests {
             let new = [0x12, 0x34, 0xab, 0xcd];
             bytes[..4].copy_from_slice(&new);
             let changed = u32::from_ne_bytes(old) ^ u32::from_ne_bytes(new);
-            let after = before.raw() ^ difference(changed, len as u32 - 4);
+            let after = before.raw() ^ sctp_difference(changed, len as u32 - 4);
             assert_eq!(Be32::from_raw(after), checksum(&bytes), "{len} bytes");
         }
     }

@@ -19,6 +19,7 @@ use seaway_common::Reason;
 
 use crate::headers::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use crate::packet::{Change, Room, Route, Way};
+use crate::sock_addr::cookie_of;
 use crate::{Packet, fib, tunnel, word};
 
 /// Set by user space before loading: the kernel tells IPv6 checksums apart (6.16). Before, a sum
@@ -33,6 +34,9 @@ const ROOM_MAC: u32 = 1;
 /// Headers are pulled into the linear part up to here: tags, the longest IPv4 header or a few
 /// extension headers, and a transport header.
 const HEADERS: u32 = 144;
+/// What `tc_index` says of a packet that a program of ours translated. Neither netfilter nor routing looks
+/// at the field, as they do at marks.
+const TRANSLATED: u32 = 0x5ea1;
 /// Tags that are taken off.
 const TAGS_MAX: u32 = 2;
 
@@ -52,6 +56,12 @@ impl<'a> SkbPacket<'a> {
             // SAFETY: the helper takes the program's own context. When it fails, reads do too.
             unsafe { bpf_skb_pull_data(ctx.as_ptr().cast(), wanted) };
         }
+        Self { ctx }
+    }
+
+    /// The same packet once more.
+    #[inline(always)]
+    pub const fn known(ctx: &'a TcContext) -> Self {
         Self { ctx }
     }
 
@@ -124,6 +134,13 @@ fn data_end(ctx: &TcContext) -> usize {
 const _: () = assert!(offset_of!(__sk_buff, data) == 76 && offset_of!(__sk_buff, data_end) == 80);
 
 impl Packet for SkbPacket<'_> {
+    const XDP: bool = false;
+
+    #[inline(always)]
+    fn context(&self) -> *mut core::ffi::c_void {
+        self.ctx.as_ptr()
+    }
+
     #[inline(always)]
     fn len(&self) -> usize {
         self.ctx.len() as usize
@@ -173,9 +190,32 @@ impl Packet for SkbPacket<'_> {
     }
 
     #[inline(always)]
-    fn next_hop(&mut self, route: &Route, way: &mut Way) -> Result<(), Reason> {
+    fn ifindex(&self) -> u32 {
         // SAFETY: the context is valid for the run of the program.
-        let ingress = self.field(|skb| unsafe { (*skb).ifindex });
+        self.field(|skb| unsafe { (*skb).ifindex })
+    }
+
+    #[inline(always)]
+    fn socket_cookie(&self) -> u64 {
+        cookie_of(self.ctx)
+    }
+
+    #[inline(always)]
+    fn is_translated(&self) -> bool {
+        // SAFETY: as above.
+        self.field(|skb| unsafe { (*skb).tc_index }) == TRANSLATED
+    }
+
+    #[inline(always)]
+    fn note_translated(&mut self, translated: bool) {
+        let skb: *mut __sk_buff = self.ctx.as_ptr().cast();
+        // SAFETY: as above; the field may be written.
+        unsafe { (*skb).tc_index = if translated { TRANSLATED } else { 0 } };
+    }
+
+    #[inline(always)]
+    fn next_hop(&mut self, route: &Route, way: &mut Way) -> Result<(), Reason> {
+        let ingress = self.ifindex();
         fib::look_up(self.ctx.as_ptr(), ingress, route, way)
     }
 }

@@ -1,12 +1,47 @@
 //! `connect`, `sendmsg`, `recvmsg` and `getpeername` as the cgroup hooks see them.
 
-use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::bpf_sock_addr;
-use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};
-use aya_ebpf::programs::SockAddrContext;
-use seaway_common::{Addr, Be16, Be32};
+use core::ffi::c_void;
 
-use crate::socket::SocketCall;
+use aya_ebpf::bindings::{bpf_sock_addr, sockaddr};
+use aya_ebpf::helpers::generated::{
+    bpf_bind, bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_skc_to_mptcp_sock,
+};
+use aya_ebpf::programs::{SockAddrContext, SockContext};
+use aya_ebpf::{EbpfContext, Global};
+use seaway_common::{Addr, Be16, Be32, proto};
+
+use crate::socket::{BindCall, SocketCall};
+
+/// Set by user space before loading: the kernel has `bpf_skc_to_mptcp_sock` (5.19).
+#[unsafe(no_mangle)]
+static HAVE_MPTCP: Global<u32> = Global::new(0);
+
+const IPPROTO_MPTCP: u32 = 262;
+/// State of a socket with a peer, whatever its protocol.
+const TCP_ESTABLISHED: u32 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// `struct sockaddr_in`
+#[repr(C)]
+struct Name4 {
+    family: u16,
+    port: u16,
+    addr: u32,
+    zero: [u32; 2],
+}
+
+/// `struct sockaddr_in6`
+#[repr(C)]
+struct Name6 {
+    family: u16,
+    port: u16,
+    flow: u32,
+    addr: [u32; 4],
+    scope: u32,
+}
+
+const _: () = assert!(size_of::<Name4>() == 16 && size_of::<Name6>() == 28);
 
 /// A call on an `AF_INET` address.
 pub struct SockAddr4(pub SockAddrContext);
@@ -14,11 +49,44 @@ pub struct SockAddr4(pub SockAddrContext);
 /// A call on an `AF_INET6` address, IPv4-mapped ones included.
 pub struct SockAddr6(pub SockAddrContext);
 
+/// What names the socket that is released, see [`SocketCall::cookie`].
+#[inline(always)]
+pub fn released(ctx: &SockContext) -> u64 {
+    // SAFETY: the context is the socket, and valid for the run of the program.
+    if HAVE_MPTCP.load() != 0 && unsafe { (*ctx.sock).protocol } == IPPROTO_MPTCP {
+        return ctx.as_ptr() as u64;
+    }
+    cookie_of(ctx)
+}
+
 /// The cookie of the socket behind any context that has one.
 #[inline(always)]
-pub fn cookie_of<C: EbpfContext>(ctx: &C) -> u64 {
+pub(crate) fn cookie_of<C: EbpfContext>(ctx: &C) -> u64 {
     // SAFETY: the helper takes the program's own context.
     unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
+}
+
+/// An MPTCP socket connects by its first subflow, a TCP socket with a cookie of its own, and is asked for
+/// its peer and released itself. Its address is known in all three.
+#[inline(always)]
+fn named(ctx: &SockAddrContext) -> u64 {
+    if HAVE_MPTCP.load() != 0 {
+        // SAFETY: the context is valid for the run of the program; its socket is checked.
+        let (socket, protocol) = unsafe { ((*ctx.sock_addr).__bindgen_anon_1.sk, (*ctx.sock_addr).protocol) };
+        if !socket.is_null() {
+            if protocol == IPPROTO_MPTCP {
+                return socket as u64;
+            }
+            if protocol == u32::from(proto::TCP) {
+                // SAFETY: the helper takes any socket and exists where the flag is set.
+                let whole = unsafe { bpf_skc_to_mptcp_sock(socket.cast::<c_void>()) };
+                if !whole.is_null() {
+                    return whole as u64;
+                }
+            }
+        }
+    }
+    cookie_of(ctx)
 }
 
 /// The cookie of the network namespace of the socket behind the call.
@@ -47,12 +115,17 @@ impl SocketCall for SockAddr4 {
 
     #[inline(always)]
     fn cookie(&self) -> u64 {
-        cookie_of(&self.0)
+        named(&self.0)
     }
 
     #[inline(always)]
     fn proto(&self) -> u8 {
-        proto(&self.0)
+        protocol(&self.0)
+    }
+
+    #[inline(always)]
+    fn is_connected(&self) -> bool {
+        is_connected(&self.0)
     }
 
     #[inline(always)]
@@ -67,6 +140,14 @@ impl SocketCall for SockAddr4 {
         // SAFETY: as in `remote`; these two fields may be written.
         unsafe { (*self.0.sock_addr).user_ip4 = addr.last_word().raw() };
         set_port(&self.0, port);
+    }
+}
+
+impl BindCall for SockAddr4 {
+    #[inline(always)]
+    fn bind(&mut self, addr: &Addr) -> bool {
+        let mut to = Name4 { family: AF_INET, port: 0, addr: addr.last_word().raw(), zero: [0; 2] };
+        bind(&self.0, &mut to)
     }
 }
 
@@ -95,12 +176,17 @@ impl SocketCall for SockAddr6 {
 
     #[inline(always)]
     fn cookie(&self) -> u64 {
-        cookie_of(&self.0)
+        named(&self.0)
     }
 
     #[inline(always)]
     fn proto(&self) -> u8 {
-        proto(&self.0)
+        protocol(&self.0)
+    }
+
+    #[inline(always)]
+    fn is_connected(&self) -> bool {
+        is_connected(&self.0)
     }
 
     #[inline(always)]
@@ -134,10 +220,37 @@ impl SocketCall for SockAddr6 {
     }
 }
 
+impl BindCall for SockAddr6 {
+    #[inline(always)]
+    fn bind(&mut self, addr: &Addr) -> bool {
+        let addr = addr.words().map(Be32::raw);
+        let mut to = Name6 { family: AF_INET6, port: 0, flow: 0, addr, scope: 0 };
+        bind(&self.0, &mut to)
+    }
+}
+
 #[inline(always)]
-fn proto(ctx: &SockAddrContext) -> u8 {
+fn protocol(ctx: &SockAddrContext) -> u8 {
     // SAFETY: the context is valid for the run of the program.
-    unsafe { (*ctx.sock_addr).protocol as u8 }
+    let protocol = unsafe { (*ctx.sock_addr).protocol };
+    if protocol == IPPROTO_MPTCP { proto::TCP } else { protocol as u8 }
+}
+
+#[inline(always)]
+fn is_connected(ctx: &SockAddrContext) -> bool {
+    // SAFETY: the context is valid for the run of the program; its socket is checked.
+    unsafe {
+        let socket = (*ctx.sock_addr).__bindgen_anon_1.sk;
+        !socket.is_null() && (*socket).state == TCP_ESTABLISHED
+    }
+}
+
+/// Binds the calling socket; only programs at `connect` have the helper.
+#[inline(always)]
+fn bind<A>(ctx: &SockAddrContext, to: &mut A) -> bool {
+    let len = size_of::<A>() as i32;
+    // SAFETY: the helper takes the program's own context and an address of that length.
+    unsafe { bpf_bind(ctx.sock_addr, core::ptr::from_mut(to).cast::<sockaddr>(), len) == 0 }
 }
 
 /// The port lies in network order in the low half of a 32-bit field.

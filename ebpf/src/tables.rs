@@ -1,9 +1,12 @@
 //! What the logic reads and writes: BPF maps in the kernel, plain collections in tests.
 
-use crate::{Headers, Inner, Plan};
+use crate::pair::{Claim, attempt};
+use crate::start::{self, Started};
+use crate::translate::{Stage, deliver, translate_icmp, translate_parsed};
+use crate::{Headers, Inner, Packet, Plan, Room};
 use seaway_common::{
-    Addr, AffinityKey, AffinityValue, BackendValue, Config, FlowKey, FlowValue, FragmentKey, FragmentValue,
-    Hop, Reason, ServiceKey, ServiceValue, SocketKey, SocketValue,
+    Addr, AffinityKey, AffinityValue, BackendValue, Be16, Be32, Config, FlowKey, FlowValue, FragmentKey,
+    FragmentValue, Hop, Reason, ServiceKey, ServiceValue, SocketKey, SocketValue,
 };
 
 /// The tables, the clock and the random numbers behind the logic.
@@ -23,6 +26,66 @@ pub trait Tables {
     /// Runs `with` on an empty place for the packet that an ICMP error is about, kept like the headers.
     fn keep_inner<R>(&self, with: impl FnOnce(&mut Inner) -> R) -> Option<R> {
         Some(with(&mut Inner::default()))
+    }
+
+    /// Runs [`start::flow`](crate::start::flow). A program has it in a function of its own, which the verifier
+    /// looks at once.
+    fn start<P: Packet, F: Flows>(
+        &self,
+        packet: &mut P,
+        headers: &Headers,
+        flows: &F,
+        stage: Stage,
+    ) -> Started
+    where
+        Self: Sized,
+    {
+        start::flow(packet, headers, self, flows, stage)
+    }
+
+    /// Runs [`attempt`](crate::pair::attempt), kept like `start`.
+    fn attempt<F: Flows>(&self, key: &FlowKey, plan: &mut Plan, flows: &F, egress: bool) -> Claim
+    where
+        Self: Sized,
+    {
+        attempt(key, plan, self, flows, egress)
+    }
+
+    /// Runs [`translate_parsed`](crate::translate::translate_parsed), kept like `start`.
+    fn translate<P: Room, F: Flows>(
+        &self,
+        packet: &mut P,
+        headers: &mut Headers,
+        flows: &F,
+        stage: Stage,
+    ) -> u64
+    where
+        Self: Sized,
+    {
+        translate_parsed(packet, headers, self, flows, stage)
+    }
+
+    /// Runs [`translate_icmp`](crate::translate::translate_icmp), kept like `start`.
+    fn icmp<P: Room, F: Flows>(&self, packet: &mut P, headers: &Headers, flows: &F, stage: Stage) -> u64
+    where
+        Self: Sized,
+    {
+        translate_icmp(packet, headers, self, flows, stage)
+    }
+
+    /// Runs [`deliver`](crate::translate::deliver), kept like `start`.
+    fn deliver<P: Room, E: FlowEntry>(
+        &self,
+        packet: &mut P,
+        headers: &Headers,
+        flow: &E,
+        stage: Stage,
+        moved: bool,
+    ) -> u64
+    where
+        Self: Sized,
+    {
+        deliver(packet, headers, flow, self, stage, moved)
     }
 
     /// What user space says about the node; none before it said anything.
@@ -67,6 +130,15 @@ pub trait Tables {
     /// `DEVICE_*` bits of an interface.
     fn device(&self, ifindex: u32) -> u32;
 
+    /// Link address of the bridge that an interface is a port of.
+    fn bridge(&self, ifindex: u32) -> Option<[Be16; 3]>;
+
+    /// Source address of packets that leave by an interface, of the family that is asked for.
+    fn source(&self, ifindex: u32, v4: bool) -> Addr;
+
+    /// Differs from what it was if routes, neighbours or devices have changed since.
+    fn route_generation(&self) -> u16;
+
     /// Whether the server of this node's agent may be led to: the agent said so a moment ago.
     fn stands_in(&self) -> bool;
 
@@ -98,25 +170,39 @@ pub trait Tables {
     fn random(&self) -> u32;
 }
 
-/// The flows of one address family.
+/// The flows of one address family. Those that are not established are kept apart: whoever sends first
+/// packets only cannot push out connections.
 pub trait Flows {
+    /// Whether its keys hold addresses of both families.
+    const WIDE: bool;
+
     /// Handle of a flow entry in place.
     type Flow: FlowEntry;
 
     /// The flow entry.
     fn flow(&self, key: &FlowKey) -> Option<Self::Flow>;
 
-    /// Writes a flow entry, replacing the one there.
+    /// The entry of a flow that is not established.
+    fn half_open(&self, key: &FlowKey) -> Option<Self::Flow>;
+
+    /// Writes a flow entry, replacing the one there, among the flows of its state.
     ///
     /// # Errors
     /// [`Reason::FlowsFull`]
     fn put_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason>;
 
-    /// Writes a flow entry unless there is one. Says whether it was written.
+    /// Writes the entry of a flow that is not established, unless any flow has the key. Says whether it was
+    /// written.
     ///
     /// # Errors
     /// [`Reason::FlowsFull`]
     fn claim_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<bool, Reason>;
+
+    /// Moves an entry to the established flows; `value` is what it becomes.
+    ///
+    /// # Errors
+    /// [`Reason::FlowsFull`]
+    fn promote_flow(&self, key: &FlowKey, value: &FlowValue) -> Result<(), Reason>;
 
     /// Removes a flow entry, if it is there.
     fn remove_flow(&self, key: &FlowKey);
@@ -124,6 +210,10 @@ pub trait Flows {
 
 /// One flow entry, read and changed in place: programs have little stack for copies.
 pub trait FlowEntry {
+    /// Where the entry lies, and whether it is of the wide form.
+    #[cfg(target_arch = "bpf")]
+    fn place(&self) -> (*mut core::ffi::c_void, bool);
+
     /// A copy of the entry.
     fn get(&self) -> FlowValue;
 
@@ -133,6 +223,9 @@ pub trait FlowEntry {
     /// Sets the state bits and the time of the last packet.
     fn touch(&self, state: u16, now: u64);
 
+    /// Sets the acknowledgment number of the latest packet.
+    fn set_ack(&self, ack: Be32);
+
     /// Sets the state bits and the next hop.
-    fn set_hop(&self, state: u16, hop: &Hop, mtu: u16);
+    fn set_hop(&self, state: u16, hop: &Hop, mtu: u16, generation: u16);
 }

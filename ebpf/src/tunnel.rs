@@ -3,14 +3,13 @@
 
 use seaway_common::{Be16, Be32, Reason, Sum};
 
-use crate::headers::{ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Headers, IPV4_LEN, IPV6_LEN};
+use crate::headers::{ETHERNET_LEN, ETHERTYPE, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Headers, IPV4_LEN, IPV6_LEN};
 use crate::{FlowEntry, Room, Tables};
 
 /// Protocol numbers of IPv4 in IPv4 (RFC 2003) and IPv6 in IPv6 (RFC 2473).
 const IPIP: u8 = 4;
 const IPV6_IN: u8 = 41;
 const HOPS: u8 = 64;
-const ETHERTYPE: usize = 12;
 
 /// What the outer header adds to a packet.
 #[inline(always)]

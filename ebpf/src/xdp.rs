@@ -40,6 +40,13 @@ impl<'a> XdpPacket<'a> {
 }
 
 impl Packet for XdpPacket<'_> {
+    const XDP: bool = true;
+
+    #[inline(always)]
+    fn context(&self) -> *mut core::ffi::c_void {
+        self.ctx.as_ptr()
+    }
+
     #[inline(always)]
     fn len(&self) -> usize {
         self.ctx.data_end() - self.ctx.data()
@@ -55,9 +62,14 @@ impl Packet for XdpPacket<'_> {
     }
 
     #[inline(always)]
-    fn next_hop(&mut self, route: &Route, way: &mut Way) -> Result<(), Reason> {
+    fn ifindex(&self) -> u32 {
         // SAFETY: the context is valid for the run of the program.
-        let ingress = unsafe { (*self.ctx.ctx).ingress_ifindex };
+        unsafe { (*self.ctx.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn next_hop(&mut self, route: &Route, way: &mut Way) -> Result<(), Reason> {
+        let ingress = self.ifindex();
         fib::look_up(self.ctx.as_ptr(), ingress, route, way)
     }
 

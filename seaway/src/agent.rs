@@ -9,6 +9,7 @@ mod node_dns;
 mod options;
 mod report;
 mod servers;
+mod timeouts;
 mod told;
 mod traffic;
 
@@ -32,7 +33,7 @@ use crate::Usage;
 use crate::dns::LOOK_EVERY;
 use crate::logging;
 use crate::node::{self, Places};
-use interfaces::Interfaces;
+use interfaces::{Interfaces, Selection};
 use node_dns::NodeDns;
 use told::Told;
 
@@ -47,7 +48,7 @@ const INTERFACES_EVERY: Duration = Duration::from_secs(2);
 pub(crate) fn run(args: &Args) -> Result<()> {
     logging::start(&args.log).context("--log")?;
     let clean_up_only = args.cleanup && !args.facts.named();
-    if !clean_up_only && args.interfaces.is_empty() && args.cgroup.is_none() {
+    if !clean_up_only && !args.interfaces()?.any() && args.cgroup.is_none() {
         bail!(Usage("there is nothing to attach to: give --interface IF, --cgroup PATH, or both"));
     }
     let probe = Probe::run()?;
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Takes the pin folder, works, and leaves in it what is at work.
 async fn serve(args: &Args, probe: Probe) -> Result<()> {
-    let interfaces = Interfaces::parse(&args.interfaces)?;
+    let interfaces = args.interfaces()?;
     attach::check(interfaces.named(), args.cgroup.as_deref())?;
     let pins = Pins::take(&args.places.pin_dir)?;
     let ended = work(args, probe, &pins, interfaces).await;
@@ -82,26 +83,43 @@ async fn serve(args: &Args, probe: Probe) -> Result<()> {
 async fn work(args: &Args, probe: Probe, pins: &Pins, interfaces: Interfaces) -> Result<()> {
     let mut ends = Ends::new()?;
     let node = node::name(args.node_name.as_deref());
-    let pods = Interfaces::parse(&args.traffic.pod_interfaces)?;
+    let pods = args.traffic.pod_interfaces()?;
     attach::check(pods.named(), None)?;
     let mut dns = NodeDns::new(&args.dns, pins.maps())?;
     let links = links::follow().await?;
+    let mut selection = Selection::new(interfaces, pods, args.traffic.pod_network());
+    selection.note_links(&links.borrow());
+    selection.refuse_unsupported()?;
     let site = args.traffic.site(&node, netns::cookie()?)?;
     reserve_ports(args);
     let told = Told::new(&pins.maps());
     servers::start(&args.servers, &told).await?;
-    let mut agent = dataplane::Agent::load(args, probe, pins, site, [interfaces, pods], told)?;
-    agent.start_on(&links.borrow());
     let mut wants = Wants::proxy(node);
     if let Some(dns) = &dns {
         wants = dns.wants(wants);
     }
     let clock = Instant::now();
-    let source = tokio::select! {
-        source = args.facts.follow(&wants) => Some(source?),
-        () = ends.wait() => None,
+    // The verifier works on threads of its own while facts are read here.
+    let loading = dataplane::Loading::start(args, probe.clone(), pins);
+    let load = async {
+        let programs = loading.programs().await?;
+        let mut agent = dataplane::Agent::new(args, probe, pins, site, selection, told, programs)?;
+        agent.start_on(&links.borrow())?;
+        anyhow::Ok(agent)
     };
-    if let Some(source) = source {
+    let read = async {
+        tokio::select! {
+            source = args.facts.follow(&wants) => {
+                tracing::debug!(read = ?clock.elapsed(), "facts are there");
+                source.map(Some)
+            }
+            () = ends.wait() => Ok(None),
+        }
+    };
+    // What is wrong with the facts is said after loading, which must not go on without anybody to clean up
+    // after it.
+    let (mut agent, source) = tokio::try_join!(load, async { Ok(read.await) })?;
+    if let Some(source) = source? {
         let ended = follow(&mut agent, &mut dns, source, links, &mut ends, clock).await;
         if let Some(dns) = dns {
             hand_back(&mut agent, dns, clock).await?;
@@ -159,16 +177,13 @@ async fn follow(
             },
             Ok(()) = links.changed() => {
                 let now = Arc::clone(&links.borrow_and_update());
-                if agent.interfaces_may_grow() {
-                    agent.look_for_interfaces()?;
-                }
-                agent.note_links(&now)
+                agent.note_links(&now)?
             }
             () = sleep_until(retry_at), if retry_in.is_some() => Some(Event::Retry),
             _ = audit.tick() => Some(Event::Audit),
             _ = interfaces.tick(), if agent.interfaces_may_grow() => {
                 agent.look_for_interfaces()?;
-                None
+                agent.note_site()
             }
             () = dns_changed(dns) => dns.as_ref().and_then(|dns| agent.note_dns(dns.site())),
             _ = look.tick(), if dns.is_some() => {

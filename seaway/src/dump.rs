@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result};
 use clap::{Args as ClapArgs, ValueEnum};
 use seaway_common::{
-    Addr, Be16, FLOW_CLOSING, FLOW_ESTABLISHED, FLOW_FORWARD, FlowKey, FlowValue, SERVICE_EXTERNAL,
-    SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_STAND_IN, ServiceValue, proto,
+    Addr, Be16, FLOW_ESTABLISHED, FLOW_FIN_FORWARD, FLOW_FIN_REPLY, FLOW_FORWARD, FLOW_KERNEL, FlowKey,
+    FlowValue, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_INTERNAL_LOCAL, SERVICE_LOOPBACK,
+    SERVICE_STAND_IN, ServiceValue, flow_ended, proto,
 };
 use seaway_dataplane::counters::Counters;
 use seaway_dataplane::kernel_maps::KernelMaps;
@@ -240,8 +241,12 @@ fn protocol(number: u8) -> &'static str {
 }
 
 fn state(bits: u16) -> &'static str {
-    if bits & FLOW_CLOSING != 0 {
-        "closing"
+    if bits & FLOW_KERNEL != 0 {
+        "kernel"
+    } else if flow_ended(bits) {
+        "closed"
+    } else if bits & (FLOW_FIN_FORWARD | FLOW_FIN_REPLY) != 0 {
+        "half-closed"
     } else if bits & FLOW_ESTABLISHED != 0 {
         "established"
     } else {

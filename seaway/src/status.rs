@@ -121,6 +121,12 @@ fn text(overview: &Overview) -> String {
     if let Some(agent) = &overview.agent {
         parts.push(agent_text(agent));
     }
+    let choices = overview.agent.iter().flat_map(|agent| &agent.interface_choices);
+    let rows = choices.map(|it| [it.interface.clone(), it.role.as_str().to_owned(), it.reason.clone()]);
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        parts.push(table::render(["INTERFACE", "ROLE", "REASON"], rows));
+    }
     if !overview.links.is_empty() {
         parts.push(format!("Attached: {}", overview.links.join(", ")));
     }

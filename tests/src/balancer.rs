@@ -1,4 +1,4 @@
-//! What becomes of a packet at an interface: by the logic on the host, and by the programs in the kernel.
+//! What becomes of a packet at a node: by the logic on the host, and by the programs in the kernel.
 
 use seaway_common::{Action, Capacities};
 use seaway_dataplane::{
@@ -70,7 +70,7 @@ impl Balancer for Site {
         };
         let fate = match self.send(&mut packet) {
             Ok(Verdict::NotOurs | Verdict::Translated) => Fate::Passed,
-            Ok(Verdict::Transmit(_) | Verdict::Resolve(_)) => Fate::Sent,
+            Ok(Verdict::Transmit(_) | Verdict::Resolve(_) | Verdict::Arrive(_)) => Fate::Sent,
             Ok(Verdict::TooBig(mtu)) => answered(&mut packet, Answer::TooBig, mtu),
             Ok(Verdict::Echo) => answered(&mut packet, Answer::Echo, 0),
             Err(reason) => match reason.action() {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use seaway_common::{Addr, Be16, ServiceKey, ServiceValue, proto};
-use seaway_ebpf::socket::{SocketCall, restore, sendmsg};
+use seaway_ebpf::socket::{BindCall, SocketCall, restore, sendmsg};
 use seaway_harness::MemoryTables;
 
 /// The socket of most tests.
@@ -15,12 +15,40 @@ pub struct Call {
     cookie: u64,
     proto: u8,
     remote: (Addr, Be16),
+    source: Addr,
+    has_port: bool,
+    netns: u64,
+    connected: bool,
 }
 
 impl Call {
     /// A call of the socket `cookie`.
     pub fn new(cookie: u64, proto: u8, remote: SocketAddr) -> Self {
-        Self { cookie, proto, remote: (remote.ip().into(), Be16::new(remote.port())) }
+        let remote = (remote.ip().into(), Be16::new(remote.port()));
+        Self { cookie, proto, remote, source: Addr::default(), has_port: false, netns: 0, connected: false }
+    }
+
+    /// The socket is bound to an address, and to a port where it is not `0`.
+    #[must_use]
+    pub fn bound(self, own: SocketAddr) -> Self {
+        Self { source: own.ip().into(), has_port: own.port() != 0, ..self }
+    }
+
+    /// The socket is a pod's.
+    #[must_use]
+    pub fn of_pod(self) -> Self {
+        Self { netns: 1, ..self }
+    }
+
+    /// The socket has a peer already.
+    #[must_use]
+    pub fn connected(self) -> Self {
+        Self { connected: true, ..self }
+    }
+
+    /// The address that the socket is bound to after the call.
+    pub fn own(&self) -> IpAddr {
+        self.source.into()
     }
 
     /// The remote address after the call.
@@ -31,15 +59,19 @@ impl Call {
 
 impl SocketCall for Call {
     fn netns(&self) -> u64 {
-        0
+        self.netns
     }
 
-    fn source(&self) -> seaway_common::Addr {
-        seaway_common::Addr::default()
+    fn source(&self) -> Addr {
+        self.source
     }
 
     fn cookie(&self) -> u64 {
         self.cookie
+    }
+
+    fn is_connected(&self) -> bool {
+        self.connected
     }
 
     fn proto(&self) -> u8 {
@@ -52,6 +84,16 @@ impl SocketCall for Call {
 
     fn set_remote(&mut self, addr: Addr, port: Be16) {
         self.remote = (addr, port);
+    }
+}
+
+impl BindCall for Call {
+    fn bind(&mut self, addr: &Addr) -> bool {
+        if self.has_port {
+            return false;
+        }
+        self.source = *addr;
+        true
     }
 }
 

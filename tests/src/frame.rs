@@ -21,6 +21,8 @@ pub struct Frame {
     pub options: Vec<u8>,
     /// Time to live, or hop limit.
     pub hops: u8,
+    /// TCP: sequence number, and acknowledgment number of what has one.
+    pub numbers: [u32; 2],
 }
 
 /// UDP, or TCP with these flags.
@@ -40,6 +42,9 @@ pub enum Kind {
     Datagram,
 }
 
+/// Both sides start, and stay, at one sequence number.
+pub const NUMBER: u32 = 1000;
+
 const MACS: ([u8; 6], [u8; 6]) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
 
 /// Offset of the IP header.
@@ -48,7 +53,15 @@ pub const L3: usize = 14;
 impl Frame {
     /// A frame without options and with a few bytes of payload.
     pub fn new(src: SocketAddr, dst: SocketAddr, kind: Kind) -> Self {
-        Self { src, dst, kind, payload: b"payload".to_vec(), options: Vec::new(), hops: 64 }
+        Self {
+            src,
+            dst,
+            kind,
+            payload: b"payload".to_vec(),
+            options: Vec::new(),
+            hops: 64,
+            numbers: [NUMBER; 2],
+        }
     }
 
     /// The same frame to another destination.
@@ -142,11 +155,12 @@ impl Frame {
     }
 
     fn tcp(&self) -> TcpHeader {
-        let mut header = TcpHeader::new(self.src.port(), self.dst.port(), 1000, 64_000);
+        let mut header = TcpHeader::new(self.src.port(), self.dst.port(), self.numbers[0], 64_000);
         header.syn = matches!(self.kind, Kind::Syn | Kind::SynAck);
         header.ack = matches!(self.kind, Kind::SynAck | Kind::Ack | Kind::Fin);
         header.fin = self.kind == Kind::Fin;
         header.rst = self.kind == Kind::Rst;
+        header.acknowledgment_number = if header.ack { self.numbers[1] } else { 0 };
         header
     }
 }

@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "decisions/addresses.rs"]
+mod addresses;
 #[path = "decisions/changes.rs"]
 mod changes;
 #[path = "decisions/endpoints.rs"]

@@ -2,13 +2,21 @@
 
 #![forbid(unsafe_code)]
 
-use seaway_common::{Action, BackendValue, Reason, Slice, proto};
+use std::net::SocketAddr;
+
+use seaway_common::{
+    ADDRESS_CLUSTER_IP, Action, BackendValue, CONFIG_ROUTED_V4, Config, Reason, Slice, proto,
+};
 use seaway_dataplane::Maps;
 use seaway_ebpf::socket::{connect, sendmsg};
+use seaway_harness::MemoryTables;
 use seaway_tests::{
     call::{COOKIE, Call, change, send, shown},
-    site::{BACKENDS, CLIENT, Site, VIP, Virtual, addr, key_of, services},
+    site::{BACKENDS, CLIENT, Site, VIP, Virtual, addr, key_of, patient, services},
 };
+
+/// Of a ping socket.
+const ICMP: u8 = 1;
 
 #[test]
 fn connect_goes_to_a_backend_and_getpeername_shows_the_service() {
@@ -62,6 +70,31 @@ fn service_without_endpoints_refuses() {
         assert_eq!(call(&mut own, &tables), Err(Reason::NoEndpoint));
         assert_eq!(own.to(), addr(VIP[0]));
         assert_eq!(tables.service_counters(service).refused, 1);
+    }
+    assert_eq!(tables.entries_of(COOKIE), 0);
+}
+
+/// Nothing is sent by it, and glibc sorts the addresses of a name by whether it succeeds.
+#[test]
+fn connect_without_tcp_never_fails_for_want_of_a_port_or_an_endpoint() {
+    let mut all = services(0);
+    all.retain(|service| service.proto == proto::UDP);
+    let tables = Site::new(&all).tables;
+    for vip in VIP.map(addr) {
+        tables.maps().memory_mut().addresses.insert(vip.ip().into(), ADDRESS_CLUSTER_IP);
+        let undefined = SocketAddr::new(vip.ip(), 9);
+        for (proto, to) in [(proto::UDP, vip), (proto::UDP, undefined), (ICMP, SocketAddr::new(vip.ip(), 0))]
+        {
+            let mut call = Call::new(COOKIE, proto, to);
+            assert_eq!(connect(&mut call, &tables), Ok(()), "{proto} {to}");
+            assert_eq!(call.to(), to);
+        }
+        let refused = |to| connect(&mut Call::new(COOKIE, proto::TCP, to), &tables);
+        assert_eq!(refused(undefined), Err(Reason::UndefinedPort));
+        assert_eq!(
+            sendmsg(&mut Call::new(COOKIE, proto::UDP, undefined), &tables),
+            Err(Reason::UndefinedPort)
+        );
     }
     assert_eq!(tables.entries_of(COOKIE), 0);
 }
@@ -157,14 +190,60 @@ fn full_socket_table_lets_the_call_go_on() {
     assert_eq!(Reason::SocketsFull.action(), Action::Pass);
 }
 
-#[test]
-fn answer_of_a_shared_backend_is_from_the_service_asked_last() {
+/// Two services on one endpoint.
+fn shared() -> (Site, [SocketAddr; 2], SocketAddr) {
     let backends = vec![addr(BACKENDS[0][0])];
     let [one, two] = ["10.96.0.1:53", "10.96.0.2:53"].map(addr);
     let service = |vip| Virtual { vip, proto: proto::UDP, backends: backends.clone() };
-    let tables = Site::new(&[service(one), service(two)]).tables;
+    let mut site = Site::new(&[service(one), service(two)]);
+    let mut maps = site.tables.maps().clone();
+    maps.put_config(&Config { flags: CONFIG_ROUTED_V4, ..patient() }).unwrap();
+    site.tables = MemoryTables::new(maps);
+    (site, [one, two], backends[0])
+}
+
+#[test]
+fn a_second_service_with_the_same_backend_is_left_to_packets() {
+    let (site, [one, two], backend) = shared();
+    let tables = site.tables;
     for vip in [one, two, one, one, two] {
-        assert_eq!(send(&tables, vip), backends[0]);
-        assert_eq!(shown(&tables, COOKIE, backends[0]), vip);
+        assert_eq!(send(&tables, vip), if vip == one { backend } else { two });
+        assert_eq!(shown(&tables, COOKIE, backend), one);
+        assert_eq!(shown(&tables, COOKIE, two), two);
     }
+    change(&tables, &key_of(two, proto::UDP), |_| {});
+    assert_eq!(send(&tables, two), two, "for the life of the socket");
+}
+
+#[test]
+fn a_pods_socket_without_a_program_on_its_way_is_answered_by_the_service_asked_last() {
+    let (site, [one, two], backend) = shared();
+    for vip in [one, two, one, one, two] {
+        let mut call = Call::new(COOKIE, proto::UDP, vip).of_pod();
+        assert_eq!(sendmsg(&mut call, &site.tables), Ok(()));
+        assert_eq!(call.to(), backend);
+        assert_eq!(shown(&site.tables, COOKIE, backend), vip);
+    }
+}
+
+/// The kernel hands over the peer's address again for each datagram of an IPv6 socket to an IPv4 peer.
+#[test]
+fn a_connected_socket_keeps_the_name_of_its_peer() {
+    let (site, [one, _], backend) = shared();
+    let mut call = Call::new(COOKIE, proto::UDP, one);
+    assert_eq!(connect(&mut call, &site.tables), Ok(()));
+    let mut again = Call::new(COOKIE, proto::UDP, backend).connected();
+    assert_eq!(sendmsg(&mut again, &site.tables), Ok(()));
+    assert_eq!(shown(&site.tables, COOKIE, backend), one);
+}
+
+#[test]
+fn a_backend_that_is_asked_by_its_own_address_answers_by_it() {
+    let (site, [one, _], backend) = shared();
+    let tables = site.tables;
+    assert_eq!(send(&tables, one), backend);
+    assert_eq!(shown(&tables, COOKIE, backend), one);
+    assert_eq!(send(&tables, backend), backend);
+    assert_eq!(shown(&tables, COOKIE, backend), backend);
+    assert_eq!(send(&tables, one), one, "by its packets from now on");
 }

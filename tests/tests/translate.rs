@@ -2,11 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use seaway_common::{Action, Reason, proto};
-use seaway_ebpf::Verdict;
+use seaway_common::{ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, ADDRESS_OWN, Action, Reason, proto};
+use seaway_ebpf::{Stage, Verdict};
+use seaway_harness::MemoryPacket;
 use seaway_tests::{
     frame::{Frame, Kind},
-    site::{CLIENT, Site, VIP, addr, openings, services},
+    site::{BACKENDS, CLIENT, Site, VIP, Virtual, addr, openings, services},
 };
 
 #[test]
@@ -15,7 +16,11 @@ fn new_flow_goes_to_a_backend_and_its_replies_come_from_the_service() {
     for (frame, backend, _) in openings() {
         site.check(&frame, &frame.to(backend));
         let answer = if frame.kind == Kind::Syn { Kind::SynAck } else { Kind::Datagram };
-        site.check_sent(&frame.to(backend).reply(answer), &frame.reply(answer));
+        let reply = frame.to(backend).reply(answer);
+        let mut arriving = MemoryPacket::new(reply.bytes());
+        assert_eq!(site.pass_by(&mut arriving, Stage::Ingress), Ok(Verdict::NotOurs));
+        assert_eq!(arriving.bytes, reply.bytes(), "the stack has to know the endpoint's reply");
+        site.check(&reply, &frame.reply(answer));
         let next = Frame { kind: if frame.kind == Kind::Syn { Kind::Ack } else { Kind::Datagram }, ..frame };
         site.check(&next, &next.to(backend));
     }
@@ -67,15 +72,52 @@ fn service_without_endpoints_drops_and_counts() {
     assert_eq!(site.flows(), 0);
 }
 
+/// What a stack has a connection for, or resets, is left to it. Nobody but us answers for a cluster IP or a load
+/// balancer's address.
 #[test]
 fn row_21_tcp_without_a_flow_makes_none() {
-    let site = Site::new(&services(1));
-    for (open, ..) in openings().into_iter().filter(|(open, ..)| open.kind == Kind::Syn) {
-        for kind in [Kind::SynAck, Kind::Ack, Kind::Fin, Kind::Rst] {
-            site.check_untouched(&Frame { kind, ..open.clone() }.bytes(), Err(Reason::NoFlow));
+    let no_flow = Err(Reason::NoFlow);
+    let pass = Ok(Verdict::NotOurs);
+    for (bits, expected) in [
+        (0, pass),
+        (ADDRESS_OWN, pass),
+        (ADDRESS_EXTERNAL | ADDRESS_OWN, pass),
+        (ADDRESS_CLUSTER_IP, no_flow),
+        (ADDRESS_EXTERNAL, no_flow),
+    ] {
+        let site = Site::new(&services(1));
+        for (open, ..) in openings().into_iter().filter(|(open, ..)| open.kind == Kind::Syn) {
+            site.tables.maps().memory_mut().addresses.insert(open.dst.ip().into(), bits);
+            for kind in [Kind::SynAck, Kind::Ack, Kind::Fin] {
+                site.check_untouched(&Frame { kind, ..open.clone() }.bytes(), expected);
+            }
+            // A reset is never answered (RFC 9293, section 3.10.7.1).
+            site.check_untouched(&Frame { kind: Kind::Rst, ..open }.bytes(), pass);
         }
+        assert_eq!(site.flows(), 0);
     }
-    assert_eq!(site.flows(), 0);
+    assert_eq!(Reason::NoFlow.action(), Action::Refuse);
+}
+
+/// An endpoint may have the address and port of another Service, or of its own.
+#[test]
+fn translated_packet_is_not_translated_again() {
+    for (open, ..) in openings() {
+        let family = usize::from(open.src.is_ipv6());
+        let own = addr(VIP[family]);
+        let second = addr(["10.96.0.81:8080", "[fd96::81]:8080"][family]);
+        let proto = if open.kind == Kind::Syn { proto::TCP } else { proto::UDP };
+        let site = Site::new(&[
+            Virtual { vip: own, proto, backends: vec![second] },
+            Virtual { vip: second, proto, backends: vec![addr(BACKENDS[family][0])] },
+        ]);
+        // `send` lets it pass by the egress too.
+        site.check(&open, &open.to(second));
+        assert_eq!(site.flows(), 2);
+        let site = Site::new(&[Virtual { vip: own, proto, backends: vec![own] }]);
+        site.check(&open, &open);
+        assert_eq!(site.flows(), 2);
+    }
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn ipv4_options_of_every_length_are_kept() {
             let frame = Frame { options: vec![1; 4 * words], ..frame };
             site.check(&frame, &frame.to(backend));
             let answer = if frame.kind == Kind::Syn { Kind::SynAck } else { Kind::Datagram };
-            site.check_sent(&frame.to(backend).reply(answer), &frame.reply(answer));
+            site.check(&frame.to(backend).reply(answer), &frame.reply(answer));
         }
     }
 }

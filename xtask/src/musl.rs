@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
-use cargo_metadata::{Artifact, Message};
+use anyhow::{Result, ensure};
 
 use crate::workspace;
 
@@ -28,17 +27,7 @@ pub(crate) fn build(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     command
         .arg("build")
         .args(arguments)
-        .args(["--release", "--locked", "--target", TARGET, "--message-format", "json-render-diagnostics"])
-        .env("CC_x86_64_unknown_linux_musl", COMPILER)
-        .stderr(Stdio::inherit());
-    let output = command.output().context("cannot start cargo")?;
-    ensure!(output.status.success(), "{command:?} failed with {}", output.status);
-    let messages = Message::parse_stream(output.stdout.as_slice()).collect::<Result<Vec<_>, _>>()?;
-    let artifacts = messages.into_iter().filter_map(|message| match message {
-        Message::CompilerArtifact(Artifact { target, executable: Some(file), .. }) => {
-            Some((target.name, file.into_std_path_buf()))
-        }
-        _ => None,
-    });
-    Ok(artifacts.collect())
+        .args(["--release", "--locked", "--target", TARGET])
+        .env("CC_x86_64_unknown_linux_musl", COMPILER);
+    workspace::build(&mut command)
 }

@@ -1,9 +1,11 @@
 //! Where the workspace is, and commands in it.
 
-use std::path::Path;
-use std::process::Command;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use cargo_metadata::{Artifact, Message};
 
 /// The workspace's root folder.
 pub(crate) fn root() -> &'static Path {
@@ -31,6 +33,21 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.current_dir(root()).status().with_context(|| format!("cannot start {shown}"))?;
     ensure!(status.success(), "{shown} failed with {status}");
     Ok(())
+}
+
+/// Runs a `cargo build`, and returns the programs that it made by name, wherever the target folder is.
+pub(crate) fn build(command: &mut Command) -> Result<BTreeMap<String, PathBuf>> {
+    command.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
+    let output = command.output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "{command:?} failed with {}", output.status);
+    let messages = Message::parse_stream(output.stdout.as_slice()).collect::<Result<Vec<_>, _>>()?;
+    let artifacts = messages.into_iter().filter_map(|message| match message {
+        Message::CompilerArtifact(Artifact { target, executable: Some(file), .. }) => {
+            Some((target.name, file.into_std_path_buf()))
+        }
+        _ => None,
+    });
+    Ok(artifacts.collect())
 }
 
 /// Runs a command and returns what it printed, without the last line's end.

@@ -128,7 +128,14 @@ impl Road {
     pub(super) fn run(&mut self, packets: u32) -> Result<Run> {
         let Self { feeder, packet, out, generator, .. } = self;
         let before = feeder.arrived()?;
-        let feed = Feed { packet, flows: FLOWS, port_offset: PORT_OFFSET, addr_offset: ADDR_OFFSET };
+        let feed = Feed {
+            packet,
+            flows: FLOWS,
+            first: 0,
+            wrapped: false,
+            port_offset: PORT_OFFSET,
+            addr_offset: ADDR_OFFSET,
+        };
         let started = Instant::now();
         generator.run(|| feeder.send(&feed, *out, packets))??;
         let mut last = Instant::now();
@@ -173,7 +180,7 @@ fn load(node: &Namespace, services: u32, early: bool) -> Result<Programs> {
     let index = node.run(|| nix::net::if_::if_nametoindex("node0"))??;
     let value =
         seaway_common::DeviceValue { flags: seaway_common::DEVICE_XDP_TRANSMIT, ..Default::default() };
-    let device = Device { name: "node0".to_owned(), value };
+    let device = Device { name: "node0".to_owned(), value, ..Device::default() };
     programs.devices()?.follow(&Links { devices: [(index, device)].into(), ..Links::default() })?;
     node.run(|| feeder::attach(&mut programs, "ext0", early))?.context("attach")?;
     Ok(programs)

@@ -3,14 +3,22 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::SystemTime;
 
+use super::decode::{Contents, contents};
 use super::files::Files;
 use super::reading::Reading;
 use super::{Error, Update};
 use crate::{Place, Snapshot, Warning};
+
+/// Threads that read a folder for the first time, and files that each of them decodes before what was found
+/// is taken in.
+const THREADS_MAX: usize = 8;
+const WAVE: usize = 8;
 
 /// A folder of manifests with the state that is in force.
 #[derive(Debug)]
@@ -129,17 +137,35 @@ impl ManifestDir {
         Ok(files)
     }
 
-    fn read(&mut self, mut names: Vec<PathBuf>, now: SystemTime) {
-        // One that went away since it was listed counts as gone.
-        names.retain(|file| !self.is_gone_after_read(file, now));
+    fn read(&mut self, names: Vec<PathBuf>, now: SystemTime) {
+        // All of them are new the first time only: later, few are, and threads are not worth it.
+        let threads = if self.seen.is_empty() { cores() } else { 1 };
+        let mut present = Vec::with_capacity(names.len());
+        for wave in names.chunks(threads * WAVE) {
+            let look = |file: &PathBuf| look(file, self.seen.get(file), now);
+            let found = side_by_side(wave, threads, &look);
+            let gone = wave.iter().zip(found).map(|(file, found)| self.is_gone(file, found));
+            let gone: Vec<bool> = gone.collect();
+            // One that went away since it was listed counts as gone.
+            present.extend(wave.iter().zip(gone).filter(|(_, gone)| !gone).map(|(file, _)| file.clone()));
+        }
         self.stale |=
-            self.files.retain(|file| names.binary_search_by(|name| name.as_path().cmp(file)).is_ok());
-        self.seen.retain(|file, _| names.binary_search(file).is_ok());
+            self.files.retain(|file| present.binary_search_by(|name| name.as_path().cmp(file)).is_ok());
+        self.seen.retain(|file, _| present.binary_search(file).is_ok());
     }
 
-    fn is_gone_after_read(&mut self, file: &Path, now: SystemTime) -> bool {
-        match self.read_file(file, now) {
-            Ok(()) => false,
+    /// Takes in what was found of a file, and says whether it is gone.
+    fn is_gone(&mut self, file: &Path, found: io::Result<Option<Found>>) -> bool {
+        match found {
+            Ok(None) => false,
+            Ok(Some(Found { reading, contents })) => {
+                self.seen.insert(file.to_owned(), reading);
+                if let Some(contents) = contents {
+                    self.files.put(file, contents);
+                    self.stale = true;
+                }
+                false
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound && !file.is_symlink() => true,
             Err(error) => {
                 self.seen.remove(file);
@@ -149,15 +175,37 @@ impl ManifestDir {
             }
         }
     }
+}
 
-    fn read_file(&mut self, file: &Path, now: SystemTime) -> io::Result<()> {
-        if let Some((text, reading)) = Reading::of(file, self.seen.get(file), now)? {
-            let before = self.seen.insert(file.to_owned(), reading);
-            if before.is_none_or(|before| !before.same_text(&reading)) {
-                self.files.put(file, &text);
-                self.stale = true;
-            }
-        }
-        Ok(())
+/// What a file that may have changed holds.
+struct Found {
+    reading: Reading,
+    /// Unless it is the text from before.
+    contents: Option<Contents>,
+}
+
+/// Reads a file, unless it is sure to be what it was before.
+fn look(file: &Path, before: Option<&Reading>, now: SystemTime) -> io::Result<Option<Found>> {
+    let Some((text, reading)) = Reading::of(file, before, now)? else { return Ok(None) };
+    let changed = before.is_none_or(|before| !before.same_text(&reading));
+    Ok(Some(Found { reading, contents: changed.then(|| contents(file, &text)) }))
+}
+
+/// Does the work for all items on so many threads, and returns what came out in the items' order.
+fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: &(impl Fn(&T) -> R + Sync)) -> Vec<R> {
+    if threads < 2 || items.len() < 2 {
+        return items.iter().map(work).collect();
     }
+    let share = items.len().div_ceil(threads);
+    thread::scope(|scope| {
+        let start = |part| scope.spawn(move || -> Vec<R> { <[T]>::iter(part).map(work).collect() });
+        let running: Vec<_> = items.chunks(share).map(start).collect();
+        let done =
+            running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        done.flatten().collect()
+    })
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
 }

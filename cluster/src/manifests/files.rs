@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::decode::contents;
+use super::decode::Contents;
 use super::object::Object;
 use crate::controller::{Inputs, add_slices};
 use crate::pool::Pool;
@@ -24,10 +24,9 @@ struct InForce {
 }
 
 impl Files {
-    /// Takes in the text of a file. If something in it cannot be read, what the file contributed
+    /// Takes in what a file holds. If something in it cannot be read, what the file contributed
     /// before stays as it was; a file that contributed nothing yet does so as far as it is sound.
-    pub(super) fn put(&mut self, file: &Path, text: &str) {
-        let mut contents = contents(file, text);
+    pub(super) fn put(&mut self, file: &Path, mut contents: Contents) {
         let entry = self.files.entry(file.to_owned()).or_default();
         if contents.documents == 0 && !entry.objects.is_empty() {
             contents.faults.push(about(file, "is blank"));

@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use itertools::Itertools;
 use seaway_cluster::{AddressFamily, ObjectName, Pod, PodPort, Snapshot};
 use seaway_common::{
-    Be16, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_NEAR, SERVICE_SOMEWHERE,
+    Be16, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_LOOPBACK, SERVICE_LOOPBACK_NET, SERVICE_NEAR,
+    SERVICE_SOMEWHERE,
 };
 
 use super::port::{Port, Target, loopback};
@@ -85,7 +86,7 @@ fn frontends(
             let own = site.addresses.iter().chain(served).copied();
             let own = own.filter(|address| AddressFamily::of(*address) == family && !address.is_loopback());
             own.map(|address| (address, flags))
-                .chain([(loopback(family), flags | SERVICE_LOOPBACK)])
+                .chain([(loopback(family), flags | SERVICE_LOOPBACK | SERVICE_LOOPBACK_NET)])
                 .collect()
         }
     }

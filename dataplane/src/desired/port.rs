@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use itertools::Itertools;
 use seaway_cluster::{AddressFamily, JoinedEndpoint, Service, ServicePort, SessionAffinity, Snapshot};
 use seaway_common::{
-    ADDRESS_CLUSTER_IP, ADDRESS_EXTERNAL, Addr, Algorithm, BACKEND_HOST, BACKEND_IN_CLUSTER,
-    BACKEND_IN_LOCAL, BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, CONFIG_CROSS, SERVICE_CROSS,
+    ADDRESS_CLUSTER_IP, ADDRESS_OWN, Addr, Algorithm, BACKEND_HOST, BACKEND_IN_CLUSTER, BACKEND_IN_LOCAL,
+    BACKEND_LOCAL, BACKEND_SERVING, BackendValue, Be16, CONFIG_CROSS, SERVICE_BALANCER, SERVICE_CROSS,
     SERVICE_DSR, SERVICE_EXTERNAL, SERVICE_EXTERNAL_LOCAL, SERVICE_GUARDED, SERVICE_INTERNAL_LOCAL,
-    SERVICE_LOOPBACK, SERVICE_NEAR, SERVICE_SOMEWHERE, SERVICE_STAND_IN, ServiceKey, ServiceValue,
-    SourceRangeKey,
+    SERVICE_LOOPBACK, SERVICE_LOOPBACK_NET, SERVICE_NAMED, SERVICE_NEAR, SERVICE_SOMEWHERE, SERVICE_STAND_IN,
+    ServiceKey, ServiceValue, SourceRangeKey,
 };
 
-use super::{PortKey, frontend, port_key};
+use super::{PortKey, address, frontend, port_key};
 use crate::maglev;
 use crate::policy::{self, Place, Standing, Uses};
 use crate::preferences::Preferences;
@@ -24,7 +24,8 @@ use crate::site::{Algorithms, Site};
 pub struct Port {
     /// Frontends it claims, each once and in order, with their `SERVICE_*` bits.
     pub claims: Box<[(ServiceKey, u32)]>,
-    /// Virtual addresses of the claims, each once and in order, with their `ADDRESS_*` bits; not the node's own.
+    /// Virtual addresses of the claims, each once and in order, with their `ADDRESS_*` bits; not those
+    /// of node ports.
     pub addresses: Box<[(Addr, u32)]>,
     /// Who may use the guarded claims.
     pub ranges: Box<[Range]>,
@@ -67,6 +68,7 @@ pub(super) struct Scene<'a> {
     snapshot: &'a Snapshot,
     site: &'a Site,
     node_ports: Vec<IpAddr>,
+    taken: address::Taken,
 }
 
 impl Port {
@@ -144,7 +146,7 @@ pub fn backend(place: (Addr, Be16), flags: u8, proto: u8, service: u32) -> Backe
 impl<'a> Scene<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, site: &'a Site) -> Self {
         let node_ports = site.node_port_addresses(snapshot).into_iter().collect();
-        Self { snapshot, site, node_ports }
+        Self { snapshot, site, node_ports, taken: address::Taken::default() }
     }
 
     /// The ports of one Service, in the families that it has an address of. Where that is one family
@@ -169,7 +171,7 @@ impl<'a> Scene<'a> {
                 let stood_in = self.site.node_dns.stand_in(service, port, family, &mut value);
                 let stand_in = if stood_in { SERVICE_STAND_IN } else { 0 };
                 let common = common_flags(&value, endpoints) | crosses | stand_in;
-                self.claim(&mut value, service, port, family, (cluster_ip, common), wishes);
+                self.claim(&mut value, (service, port, family), endpoints, (cluster_ip, common), wishes);
                 ports.insert(port_key(service, port, family), value);
             }
         }
@@ -217,9 +219,8 @@ impl<'a> Scene<'a> {
     fn claim(
         &self,
         value: &mut Port,
-        service: &Service,
-        port: &ServicePort,
-        family: AddressFamily,
+        (service, port, family): (&Service, &ServicePort, AddressFamily),
+        endpoints: &[JoinedEndpoint<'_>],
         (cluster_ip, common): (Option<IpAddr>, u32),
         wishes: &Preferences,
     ) {
@@ -243,28 +244,36 @@ impl<'a> Scene<'a> {
             }
         };
         let internal = flag(keeps_local && service.internal_local(), SERVICE_INTERNAL_LOCAL);
-        if let Some(cluster_ip) = cluster_ip {
+        let held = cluster_ip.filter(|addr| address::is_held_by_node(self.site, *addr));
+        if let Some(cluster_ip) = cluster_ip.filter(|_| held.is_none()) {
             claim(cluster_ip, port.port, inner | internal, ADDRESS_CLUSTER_IP);
         }
-        let balancers: Vec<IpAddr> = service.load_balancer_ips_of(family).collect();
+        let served = |addr: &IpAddr, named| address::refusal(self.site, *addr, named).is_none();
+        let bits = |addr: IpAddr| self.taken.bits(self.snapshot, self.site, endpoints, addr);
+        let balancers = service.load_balancer_ips_of(family).filter(|addr| served(addr, false));
+        let balancers: Vec<IpAddr> = balancers.collect();
         for addr in &balancers {
-            claim(*addr, port.port, outer | guard, ADDRESS_EXTERNAL);
+            claim(*addr, port.port, outer | guard | SERVICE_BALANCER, bits(*addr));
         }
-        for addr in service.external_ips_of(family) {
-            claim(addr, port.port, outer, ADDRESS_EXTERNAL);
+        for addr in service.external_ips_of(family).filter(|addr| served(addr, true)) {
+            claim(addr, port.port, outer | SERVICE_NAMED, bits(addr));
         }
         if port.node_port != 0 {
             let own = self.node_ports.iter().filter(|addr| AddressFamily::of(**addr) == family);
             own.for_each(|addr| claim(*addr, port.node_port, outer, 0));
             // A socket cannot change its family.
             if cluster_ip.is_some() {
-                claim(loopback(family), port.node_port, outer | SERVICE_LOOPBACK, 0);
+                let flags = outer | SERVICE_LOOPBACK | SERVICE_LOOPBACK_NET;
+                claim(loopback(family), port.node_port, flags, 0);
             }
         }
         if !balancers.is_empty() && guard != 0 {
             value.ranges = allowed.iter().map(range).sorted_unstable().dedup().collect();
         }
         value.claims = claims.into_iter().collect();
+        if let Some(held) = held {
+            addresses.insert(held.into(), ADDRESS_OWN);
+        }
         value.addresses = addresses.into_iter().collect();
     }
 }

@@ -1,9 +1,9 @@
-//! The entries of both flow maps: looked at, counted, and taken away.
+//! The entries of the flow maps, established and half-open ones: looked at, counted, and taken away.
 
 use std::time::Instant;
 
 use aya::maps::IterableMap;
-use seaway_common::{Config, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, MapName};
+use seaway_common::{Capacities, Config, FlowKey, FlowKeyV4, FlowValue, FlowValueV4, MapName};
 
 use super::{KernelMaps, absent_is_fine, error, failed};
 use crate::batch;
@@ -15,21 +15,17 @@ impl KernelMaps {
     /// Every flow entry of both families, in no order.
     ///
     /// # Errors
-    /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
+    /// [`Error`] of the flow maps.
     pub fn flows(&self) -> Result<Vec<(FlowKey, FlowValue)>, Error> {
-        let v4 = self.all::<FlowKeyV4, FlowValueV4>(
-            MapName::FlowsV4,
-            self.flows_v4.map(),
-            self.capacities.flows_v4,
-        )?;
-        let v6 = self.all(MapName::FlowsV6, self.flows_v6.map(), self.capacities.flows_v6)?;
-        Ok(v4.iter().map(|(key, value)| (key.widen(), value.widen())).chain(v6).collect())
+        let mut all = Vec::new();
+        self.each_flow(|key, value| all.push((key, value)))?;
+        Ok(all)
     }
 
     /// Removes the flow entries that were idle for too long. Returns how many they were.
     ///
     /// # Errors
-    /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
+    /// [`Error`] of the flow maps.
     pub fn expire_flows(&mut self, config: &Config, ticks: &mut Ticks) -> Result<usize, Error> {
         let gone = self.flows_where(|key, value| {
             let now = Instant::now();
@@ -57,17 +53,26 @@ impl KernelMaps {
     /// Looks at every flow entry of both families; no more than a batch is held at a time.
     ///
     /// # Errors
-    /// [`Error`] of the maps `FLOWS_V4` and `FLOWS_V6`.
+    /// [`Error`] of the flow maps.
     pub fn each_flow(&self, mut look: impl FnMut(FlowKey, FlowValue)) -> Result<(), Error> {
-        let (v4, v6) = (self.flows_v4.map(), self.flows_v6.map());
-        batch::for_each(v4.fd(), self.capacities.flows_v4, |entries| {
-            entries.for_each(|(key, value): (FlowKeyV4, FlowValueV4)| look(key.widen(), value.widen()));
-        })
-        .map_err(|source| failed(MapName::FlowsV4, "batch lookup", source))?;
-        batch::for_each(v6.fd(), self.capacities.flows_v6, |entries| {
-            entries.for_each(|(key, value)| look(key, value));
-        })
-        .map_err(|source| failed(MapName::FlowsV6, "batch lookup", source))
+        let Capacities { flows_v4, flows_v6, .. } = self.capacities;
+        for (name, map, most) in [
+            (MapName::FlowsV4, self.flows_v4.map(), flows_v4),
+            (MapName::HalfOpenV4, self.half_open_v4.map(), self.capacities.of(MapName::HalfOpenV4)),
+        ] {
+            batch::for_each(map.fd(), most, |entries| {
+                entries.for_each(|(key, value): (FlowKeyV4, FlowValueV4)| look(key.widen(), value.widen()));
+            })
+            .map_err(|source| failed(name, "batch lookup", source))?;
+        }
+        for (name, map, most) in [
+            (MapName::FlowsV6, self.flows_v6.map(), flows_v6),
+            (MapName::HalfOpenV6, self.half_open_v6.map(), self.capacities.of(MapName::HalfOpenV6)),
+        ] {
+            batch::for_each(map.fd(), most, |entries| entries.for_each(|(key, value)| look(key, value)))
+                .map_err(|source| failed(name, "batch lookup", source))?;
+        }
+        Ok(())
     }
 
     /// Looks at every flow entry as [`each_flow`](Self::each_flow) does. Returns how many entries were evicted
@@ -75,7 +80,7 @@ impl KernelMaps {
     /// begins or ends meanwhile.
     ///
     /// # Errors
-    /// [`Error`] of the maps `FLOWS_V4`, `FLOWS_V6` and `FLOW_COUNTS`.
+    /// [`Error`] of the flow maps and `FLOW_COUNTS`.
     pub fn each_flow_and_evictions(&self, mut look: impl FnMut(FlowKey, FlowValue)) -> Result<u64, Error> {
         // Whatever was made by now was taken away by the end, or is met on the way, or was evicted.
         let made = self.flow_counter.counts()?.made;
@@ -94,13 +99,24 @@ impl KernelMaps {
         self.flow_counter.note_removed(i64::try_from(gone.len()).unwrap_or(i64::MAX))?;
         let mut absent = 0;
         for key in gone {
-            let (name, removed) = if key.src.is_v4() {
-                (MapName::FlowsV4, self.flows_v4.remove(&Raw(FlowKeyV4::narrow(key))))
+            // In either map: a flow may have been established since it was looked at.
+            let results = if key.src.is_v4() {
+                let key = Raw(FlowKeyV4::narrow(key));
+                [
+                    (MapName::FlowsV4, self.flows_v4.remove(&key)),
+                    (MapName::HalfOpenV4, self.half_open_v4.remove(&key)),
+                ]
             } else {
-                (MapName::FlowsV6, self.flows_v6.remove(&Raw(*key)))
+                let key = Raw(*key);
+                [
+                    (MapName::FlowsV6, self.flows_v6.remove(&key)),
+                    (MapName::HalfOpenV6, self.half_open_v6.remove(&key)),
+                ]
             };
-            absent += i64::from(removed.is_err());
-            absent_is_fine(removed).map_err(|e| error(name, "delete", e))?;
+            absent += i64::from(results.iter().all(|(_, removed)| removed.is_err()));
+            for (name, removed) in results {
+                absent_is_fine(removed).map_err(|e| error(name, "delete", e))?;
+            }
         }
         if absent > 0 {
             self.flow_counter.note_removed(-absent)?;

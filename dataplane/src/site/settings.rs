@@ -20,6 +20,8 @@ pub struct Settings {
     pub routed: Vec<IpAddr>,
     /// `--nodeport-addresses` without `primary`.
     pub node_ports: Vec<IpNet>,
+    /// `--allow-external-ips`.
+    pub external_ips: Vec<IpNet>,
     /// `--cluster-cidr`.
     pub clusters: Vec<IpNet>,
     /// `--service-cidr`.
@@ -40,6 +42,7 @@ impl Settings {
             addresses: site.addresses.clone(),
             routed: site.routed.clone(),
             node_ports: site.node_ports.clone(),
+            external_ips: site.external_ips.clone(),
             clusters: clusters.filter_map(range_of).collect(),
             services: site.service_ranges.clone(),
             node_dns: site.node_dns.clone(),
@@ -60,6 +63,7 @@ impl Settings {
             addresses: self.addresses.clone(),
             routed: self.routed.clone(),
             node_ports: self.node_ports.clone(),
+            external_ips: self.external_ips.clone(),
             algorithms: Algorithms {
                 inside: algorithm(&self.inside).unwrap_or(usual.inside),
                 outside: algorithm(&self.outside).unwrap_or(usual.outside),
@@ -89,6 +93,7 @@ mod tests {
             addresses: ["192.0.2.1".parse().unwrap()].into(),
             routed: vec!["192.0.2.1".parse().unwrap()],
             node_ports: vec!["192.0.2.0/24".parse().unwrap()],
+            external_ips: vec!["198.51.100.0/24".parse().unwrap()],
             clusters: vec!["10.244.0.0/16".parse().unwrap(), "fd00:10::/56".parse().unwrap()],
             services: vec!["10.96.0.0/12".parse().unwrap()],
             node_dns: NodeDns { listeners: ["192.0.2.1:9053".parse().unwrap()].into(), ..NodeDns::default() },

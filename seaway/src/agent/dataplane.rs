@@ -8,19 +8,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use seaway_cluster::{AddressFamily, Node, Snapshot, Update, Waiting};
+use seaway_common::CONFIG_POD_PATH;
 use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
 use seaway_dataplane::links::Links;
+use seaway_dataplane::next_hops::NextHops;
 use seaway_dataplane::pins::Pins;
 use seaway_dataplane::probe::Probe;
-use seaway_dataplane::programs::Programs;
+use seaway_dataplane::programs::{self, Programs};
 use seaway_dataplane::site::NodeDns;
 use seaway_dataplane::sync::{Event, Outcome, Sync};
 use seaway_dataplane::{Maps, Site, attach, collector, dead_sockets};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Args;
 use super::health_checks::HealthChecks;
-use super::interfaces::Interfaces;
+use super::interfaces::{Interfaces, Selected, Selection};
 use super::report::Report;
 use super::told::Told;
 
@@ -32,9 +35,10 @@ pub(super) struct Agent {
     /// This node, without its addresses.
     site: Site,
     devices: Devices,
-    interfaces: Interfaces,
-    /// Interfaces of the host that lead to pods.
-    pods: Interfaces,
+    next_hops: NextHops,
+    selection: Selection,
+    /// `auto` found an interface for every pod.
+    pods_found: bool,
     /// Interfaces that the programs are attached to.
     on: BTreeSet<String>,
     pods_on: BTreeSet<String>,
@@ -53,21 +57,37 @@ pub(super) struct Agent {
     here: Option<Arc<Node>>,
 }
 
+/// Programs that are being loaded, with the pinned maps or with new ones that it pins.
+pub(super) struct Loading(JoinHandle<Result<Programs, programs::Error>>);
+
+impl Loading {
+    /// Starts on a thread of its own.
+    pub(super) fn start(args: &Args, probe: Probe, pins: &Pins) -> Self {
+        tracing::info!(%probe, "loading");
+        let (wanted, maps) = (args.capacity.capacities(), pins.maps());
+        Self(spawn_blocking(move || Programs::load(&probe, &wanted, Some(&maps))))
+    }
+
+    /// Waits for them.
+    pub(super) async fn programs(self) -> Result<Programs> {
+        Ok(self.0.await??)
+    }
+}
+
 impl Agent {
-    /// Loads the programs with the pinned maps, or with new ones that it pins.
-    pub(super) fn load(
+    /// With programs that are loaded.
+    pub(super) fn new(
         args: &Args,
         probe: Probe,
         pins: &Pins,
         site: Site,
-        [interfaces, pods]: [Interfaces; 2],
+        selection: Selection,
         told: Told,
+        programs: Programs,
     ) -> Result<Self> {
         let node = Arc::clone(&site.node);
         let node = &*node;
-        tracing::info!(%probe, node, "loading");
         let wanted = args.capacity.capacities();
-        let programs = Programs::load(&probe, &wanted, Some(&pins.maps()))?;
         let maps = programs.maps()?;
         if maps.capacities() != wanted {
             let found = maps.capacities();
@@ -91,8 +111,9 @@ impl Agent {
             site,
             devices: Devices::open(&pins.maps())?,
             links: pins.links(),
-            interfaces,
-            pods,
+            next_hops: NextHops::follow(&pins.maps())?,
+            selection,
+            pods_found: false,
             on: BTreeSet::new(),
             pods_on: BTreeSet::new(),
             cgroup: args.cgroup.clone(),
@@ -119,14 +140,16 @@ impl Agent {
     }
 
     /// Takes note of the node's interfaces before there are any facts.
-    pub(super) fn start_on(&mut self, links: &Links) {
-        if let Some(event) = self.note_links(links) {
+    pub(super) fn start_on(&mut self, links: &Arc<Links>) -> Result<()> {
+        if let Some(event) = self.note_links(links)? {
             self.sync.handle(event, 0);
         }
+        Ok(())
     }
 
     /// Takes note of the node's interfaces. Returns what follows for the Services.
-    pub(super) fn note_links(&mut self, links: &Links) -> Option<Event> {
+    pub(super) fn note_links(&mut self, links: &Arc<Links>) -> Result<Option<Event>> {
+        self.selection.note_links(links);
         match self.devices.follow(links) {
             Ok(0) => {}
             Ok(left_out) => tracing::warn!(
@@ -135,8 +158,25 @@ impl Agent {
             ),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "interfaces"),
         }
-        let (addresses, routed) = (links.addresses.clone(), links.routed.clone());
-        let site = Site { addresses, routed, ..self.site.clone() };
+        if self.interfaces_may_grow() {
+            self.look_for_interfaces()?;
+        }
+        Ok(self.note_site())
+    }
+
+    /// Takes note of the node as its interfaces make it. Returns what follows for the Services.
+    pub(super) fn note_site(&mut self) -> Option<Event> {
+        let links = self.selection.links();
+        let mut site = Site {
+            addresses: links.addresses.clone(),
+            routed: links.routed.clone(),
+            routes: links.wide_routes(),
+            ..self.site.clone()
+        };
+        if self.selection.pods.is_auto() {
+            site.config.flags &= !CONFIG_POD_PATH;
+            site.config.flags |= if self.pods_found { CONFIG_POD_PATH } else { 0 };
+        }
         if site == self.site {
             return None;
         }
@@ -169,6 +209,16 @@ impl Agent {
         let begun = Instant::now();
         if let Event::Facts(facts) = &event {
             self.facts = Arc::clone(facts);
+            let changed = self.selection.note_facts(facts, &self.node);
+            if changed && self.attached {
+                self.look_for_interfaces()?;
+            } else if changed {
+                // Sockets are translated as the interfaces allow from the first one on.
+                self.pods_found = self.selection.select().pods_found;
+                if let Some(event) = self.note_site() {
+                    self.sync.handle(event, now_ms);
+                }
+            }
         }
         let outcome = self.sync.handle(event, now_ms);
         if outcome.error.is_none() {
@@ -211,16 +261,16 @@ impl Agent {
 
     /// Whether [`look_for_interfaces`](Self::look_for_interfaces) may find something.
     pub(super) fn interfaces_may_grow(&self) -> bool {
-        self.attached && (self.interfaces.may_grow() || self.pods.may_grow())
+        self.attached && self.selection.may_change()
     }
 
     /// Attaches to interfaces of a pattern that came, and forgets those that went.
     pub(super) fn look_for_interfaces(&mut self) -> Result<()> {
-        let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
-        if present != self.on || pods != self.pods_on {
-            self.attach_interfaces(&present, &pods)?;
-            self.report.note_interfaces(&self.on);
+        let selected = self.selection.select();
+        if selected.node != self.on || selected.pods != self.pods_on {
+            self.attach_interfaces(&selected.node, &selected.pods)?;
         }
+        self.note_selected(selected);
         Ok(())
     }
 
@@ -248,15 +298,24 @@ impl Agent {
 
     /// Traffic is taken over when the maps say where it goes, not before.
     fn attach(&mut self) -> Result<()> {
-        let (present, pods) = (self.interfaces.present()?, self.pods.present()?);
-        self.attach_interfaces(&present, &pods)?;
+        let begun = Instant::now();
+        let selected = self.selection.select();
+        self.attach_interfaces(&selected.node, &selected.pods)?;
         if let Some(cgroup) = &self.cgroup {
             let how = attach::cgroup(&mut self.programs, &self.links, cgroup)?;
             tracing::info!(cgroup = %cgroup.display(), ?how, "attached");
         }
+        tracing::debug!(attach = ?begun.elapsed(), "attached to all");
         self.attached = true;
-        self.report.note_interfaces(&self.on);
+        self.note_selected(selected);
         Ok(())
+    }
+
+    /// Takes note of the interfaces that programs are attached to now.
+    fn note_selected(&mut self, selected: Selected) {
+        self.next_hops.note_interfaces(self.on.iter().chain(&self.pods_on), self.selection.links());
+        self.report.note_interfaces(&self.on, selected.choices);
+        self.pods_found = selected.pods_found;
     }
 
     fn attach_interfaces(&mut self, present: &BTreeSet<String>, pods: &BTreeSet<String>) -> Result<()> {
@@ -267,13 +326,13 @@ impl Agent {
         self.pods_on.retain(|interface| pods.contains(interface));
         for interface in present.difference(&self.on.clone()) {
             let how = attach::interface(&mut self.programs, &self.links, interface);
-            if attached(interface, &self.interfaces, how)? {
+            if attached(interface, &self.selection.node, how)? {
                 self.on.insert(interface.clone());
             }
         }
         for interface in pods.difference(&self.pods_on.clone()) {
             let how = attach::classifiers(&mut self.programs, &self.links, interface);
-            if attached(interface, &self.pods, how)? {
+            if attached(interface, &self.selection.pods, how)? {
                 self.pods_on.insert(interface.clone());
             }
         }

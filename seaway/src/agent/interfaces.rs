@@ -1,25 +1,39 @@
-//! Which interfaces are asked for, by name or by pattern.
+//! Which interfaces are asked for: by name, by pattern, or by what they are (`auto`).
 
-use std::collections::BTreeSet;
+mod selection;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use glob::Pattern;
 
-/// Names and patterns of interfaces.
+pub(super) use selection::{Selected, Selection};
+
+/// What stands for what the agent finds.
+pub(super) const AUTO: &str = "auto";
+/// What stands for none.
+const NONE: &str = "none";
+
+/// What one flag asks for.
 #[derive(Clone, Debug)]
 pub(super) struct Interfaces {
+    flag: &'static str,
+    auto: bool,
     names: Vec<String>,
     patterns: Vec<Pattern>,
 }
 
 impl Interfaces {
-    /// A text with one of `*?[` is a pattern.
-    pub(super) fn parse(texts: &[String]) -> Result<Self> {
+    /// A text with one of `*?[` is a pattern. Nothing, an empty text and `none` ask for nothing.
+    pub(super) fn parse(flag: &'static str, texts: &[String]) -> Result<Self> {
+        let texts: Vec<&String> = texts.iter().filter(|text| !text.is_empty()).collect();
+        let none = texts.iter().any(|text| *text == NONE);
+        ensure!(!none || texts.len() == 1, "{flag}: `{NONE}` stands alone");
+        let auto = texts.iter().any(|text| *text == AUTO);
+        let named = texts.into_iter().filter(|text| *text != AUTO && *text != NONE);
         let (patterns, names): (Vec<&String>, Vec<&String>) =
-            texts.iter().partition(|text| text.contains(['*', '?', '[']));
-        let parse = |text: &String| Pattern::new(text).with_context(|| format!("--interface {text}"));
+            named.partition(|text| text.contains(['*', '?', '[']));
+        let parse = |text: &String| Pattern::new(text).with_context(|| format!("{flag} {text}"));
         let patterns = patterns.into_iter().map(parse).collect::<Result<_>>()?;
-        Ok(Self { names: names.into_iter().cloned().collect(), patterns })
+        Ok(Self { flag, auto, names: names.into_iter().cloned().collect(), patterns })
     }
 
     /// Those that are asked for by name and have to be there.
@@ -29,18 +43,27 @@ impl Interfaces {
 
     /// Whether interfaces that come later may be asked for.
     pub(super) fn may_grow(&self) -> bool {
-        !self.patterns.is_empty()
+        self.auto || !self.patterns.is_empty()
     }
 
-    /// Those that are asked for by name, and those of a pattern that are there now, in order.
-    pub(super) fn present(&self) -> Result<BTreeSet<String>> {
-        let mut present: BTreeSet<String> = self.names.iter().cloned().collect();
-        if self.may_grow() {
-            let all = nix::net::if_::if_nameindex().context("cannot list the network interfaces")?;
-            let names = all.iter().map(|entry| entry.name().to_string_lossy().into_owned());
-            present.extend(names.filter(|name| self.patterns.iter().any(|pattern| pattern.matches(name))));
+    /// Whether it asks for what the agent finds.
+    pub(super) fn is_auto(&self) -> bool {
+        self.auto
+    }
+
+    /// Whether it asks for any.
+    pub(super) fn any(&self) -> bool {
+        self.may_grow() || !self.names.is_empty()
+    }
+
+    /// Why it asks for an interface, if it does by its name.
+    fn asks_for(&self, name: &str) -> Option<String> {
+        let flag = self.flag;
+        if self.names.iter().any(|asked| asked == name) {
+            return Some(format!("named by {flag}"));
         }
-        Ok(present)
+        let pattern = self.patterns.iter().find(|pattern| pattern.matches(name))?;
+        Some(format!("{flag} {pattern} matches"))
     }
 }
 
@@ -48,17 +71,19 @@ impl Interfaces {
 mod tests {
     use super::*;
 
-    fn check(texts: &[&str], expected: &[&str]) {
-        let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
-        let present = Interfaces::parse(&texts).unwrap().present().unwrap();
-        assert!(present.iter().eq(expected), "{texts:?}: {present:?}");
-    }
-
     #[test]
-    fn a_pattern_means_what_is_there_and_a_name_itself() {
-        check(&["l[o]"], &["lo"]);
-        check(&["no-such-*"], &[]);
-        check(&["no-such-0", "l?"], &["lo", "no-such-0"]);
-        assert!(Interfaces::parse(&["eth[".into()]).is_err());
+    fn none_stands_alone_and_a_bad_pattern_is_refused() {
+        let parse = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+            Interfaces::parse("--interface", &texts)
+        };
+        for nothing in [&[][..], &[""], &["none"]] {
+            assert!(!parse(nothing).unwrap().any(), "{nothing:?}");
+        }
+        assert!(parse(&["auto"]).unwrap().may_grow());
+        assert!(!parse(&["eth0"]).unwrap().may_grow());
+        assert_eq!(parse(&["auto", "eth0"]).unwrap().named(), ["eth0"]);
+        assert!(parse(&["none", "eth0"]).is_err());
+        assert!(parse(&["eth["]).is_err());
     }
 }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Args as ClapArgs;
 
+use super::interfaces::{AUTO, Interfaces};
 use super::{capacity, node_dns, servers, traffic};
 use crate::facts;
 use crate::logging;
@@ -18,10 +20,17 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     pub(super) facts: facts::Args,
-    /// Translate packets that arrive on this interface (repeatable; `eth*` means every one of that
-    /// kind, those that come later included).
-    #[arg(long = "interface", value_name = "IF", env = "SEAWAY_INTERFACES", value_delimiter = ',')]
-    pub(super) interfaces: Vec<String>,
+    /// Translate packets that arrive on this interface (repeatable). `auto`: every interface that has the
+    /// node's addresses or its routes out, tunnels included; `seaway status` lists them. `eth*`: every
+    /// interface of such a name, also those that appear later. `none`: no interface.
+    #[arg(
+        long = "interface",
+        value_name = "IF",
+        env = "SEAWAY_INTERFACES",
+        value_delimiter = ',',
+        default_value = AUTO
+    )]
+    interfaces: Vec<String>,
     /// Translate connects of processes in this cgroup (version 2) and below.
     #[arg(long, value_name = "PATH", env = "SEAWAY_CGROUP")]
     pub(super) cgroup: Option<PathBuf>,
@@ -44,4 +53,11 @@ pub(crate) struct Args {
     pub(super) servers: servers::Args,
     #[command(flatten)]
     pub(super) log: logging::Args,
+}
+
+impl Args {
+    /// What `--interface` asks for.
+    pub(super) fn interfaces(&self) -> Result<Interfaces> {
+        Interfaces::parse("--interface", &self.interfaces)
+    }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use seaway_cluster::Warning;
 use seaway_dataplane::kube_proxy;
 use seaway_dataplane::metrics::Metrics;
+use seaway_dataplane::node_interfaces::Choice;
 use seaway_dataplane::probe::Probe;
 use seaway_dataplane::site::Settings;
 use seaway_dataplane::status::Status;
@@ -61,6 +62,7 @@ impl Report {
             probe,
             warnings: Vec::new(),
             error: None,
+            interface_choices: Vec::new(),
         };
         let run_dir = args.places.run_dir.clone();
         Self {
@@ -93,8 +95,12 @@ impl Report {
     }
 
     /// Replaces the interfaces that packets are translated on.
-    pub(super) fn note_interfaces(&mut self, on: &BTreeSet<String>) {
-        self.status.interfaces = on.iter().cloned().collect();
+    pub(super) fn note_interfaces(&mut self, on: &BTreeSet<String>, choices: Vec<Choice>) {
+        let on: Vec<String> = on.iter().cloned().collect();
+        if on == self.status.interfaces && choices == self.status.interface_choices {
+            return;
+        }
+        (self.status.interfaces, self.status.interface_choices) = (on, choices);
         self.stale = true;
     }
 

@@ -8,17 +8,29 @@ use ipnet::IpNet;
 use seaway_common::{
     Algorithm, CONFIG_CROSS, CONFIG_MASQUERADE_ALL, CONFIG_POD_PATH, Config, PREFIXES_MAX, Prefix,
 };
+use seaway_dataplane::pod_network::PodNetwork;
 use seaway_dataplane::preferences::{ALGORITHMS, algorithm};
 use seaway_dataplane::site::{Algorithms, Site};
+
+use super::interfaces::{AUTO, Interfaces};
+use super::timeouts;
 
 /// Which traffic is whose.
 #[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Traffic")]
 #[group(skip)]
 pub(super) struct Args {
-    /// Also translate packets of pods on this interface of the host (repeatable, patterns as above).
-    #[arg(long = "pod-interface", value_name = "IF", env = "SEAWAY_POD_INTERFACES", value_delimiter = ',')]
-    pub(super) pod_interfaces: Vec<String>,
+    /// Also translate packets of pods on this interface of the host (repeatable, values as for
+    /// --interface). `auto`: the host ends of veths and taps that a route or a bridge leads pods' addresses
+    /// to. A bridge stands for its ports.
+    #[arg(
+        long = "pod-interface",
+        value_name = "IF",
+        env = "SEAWAY_POD_INTERFACES",
+        value_delimiter = ',',
+        default_value = AUTO
+    )]
+    pod_interfaces: Vec<String>,
     /// Addresses of pods: their clients keep their address and are inside the cluster.
     #[arg(long = "cluster-cidr", value_name = "CIDR", env = "SEAWAY_CLUSTER_CIDR", value_delimiter = ',')]
     cluster_cidrs: Vec<IpNet>,
@@ -46,27 +58,22 @@ pub(super) struct Args {
         default_value = "primary"
     )]
     nodeport_addresses: Vec<NodePortAddresses>,
+    /// Serve `spec.externalIPs` of Services in this range only (repeatable). Default: everywhere, as kube-proxy.
+    #[arg(
+        long = "allow-external-ips",
+        value_name = "CIDR",
+        env = "SEAWAY_ALLOW_EXTERNAL_IPS",
+        value_delimiter = ','
+    )]
+    external_ips: Vec<IpNet>,
     /// How endpoints are chosen for clients in the cluster.
     #[arg(long, value_name = "NAME", env = "SEAWAY_ALGORITHM_INSIDE", default_value = "random", value_parser = named)]
     algorithm_inside: Algorithm,
     /// How endpoints are chosen for clients of external frontends elsewhere.
     #[arg(long, value_name = "NAME", env = "SEAWAY_ALGORITHM_OUTSIDE", default_value = "maglev", value_parser = named)]
     algorithm_outside: Algorithm,
-    /// Idle seconds before a TCP flow without an answer is forgotten.
-    #[arg(long, value_name = "SECONDS", env = "SEAWAY_TCP_OPENING_TIMEOUT", default_value_t = 60)]
-    tcp_opening_timeout: u32,
-    /// Idle seconds before an established TCP flow is forgotten.
-    #[arg(long, value_name = "SECONDS", env = "SEAWAY_TCP_ESTABLISHED_TIMEOUT", default_value_t = 21_600)]
-    tcp_established_timeout: u32,
-    /// Idle seconds before a closing TCP flow is forgotten.
-    #[arg(long, value_name = "SECONDS", env = "SEAWAY_TCP_CLOSING_TIMEOUT", default_value_t = 10)]
-    tcp_closing_timeout: u32,
-    /// Idle seconds before a UDP flow without an answer is forgotten.
-    #[arg(long, value_name = "SECONDS", env = "SEAWAY_UDP_TIMEOUT", default_value_t = 60)]
-    udp_timeout: u32,
-    /// Idle seconds before a UDP flow with packets in both directions is forgotten.
-    #[arg(long, value_name = "SECONDS", env = "SEAWAY_UDP_ASSURED_TIMEOUT", default_value_t = 120)]
-    udp_assured_timeout: u32,
+    #[command(flatten)]
+    timeouts: timeouts::Args,
 }
 
 /// `FIRST-LAST`
@@ -120,21 +127,18 @@ impl Args {
         }
         let (clusters_len, clusters) = prefixes("--cluster-cidr", &self.cluster_cidrs)?;
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
+        let pods = self.pod_interfaces()?;
         let config = Config {
             host_netns,
             flags: flag(self.masquerade_all, CONFIG_MASQUERADE_ALL)
                 | flag(self.crosses, CONFIG_CROSS)
-                | flag(!self.pod_interfaces.is_empty(), CONFIG_POD_PATH),
+                // With `auto` it is set as soon as an interface of every pod is found.
+                | flag(pods.any() && !pods.is_auto(), CONFIG_POD_PATH),
             snat_first: first,
             snat_last: last,
-            tcp_opening_s: self.tcp_opening_timeout,
-            tcp_established_s: self.tcp_established_timeout,
-            tcp_closing_s: self.tcp_closing_timeout,
-            udp_s: self.udp_timeout,
-            udp_assured_s: self.udp_assured_timeout,
             clusters_len,
             clusters,
-            ..Config::new()
+            ..self.timeouts.config()
         };
         let algorithms = Algorithms { inside: self.algorithm_inside, outside: self.algorithm_outside };
         let ranges = self.nodeport_addresses.iter().filter_map(|given| match given {
@@ -142,8 +146,18 @@ impl Args {
             NodePortAddresses::Range(range) => Some(*range),
         });
         let node_ports = ranges.collect();
-        let service_ranges = self.service_cidrs.clone();
-        Ok(Site { node_ports, algorithms, service_ranges, config, ..Site::from(node) })
+        let (service_ranges, external_ips) = (self.service_cidrs.clone(), self.external_ips.clone());
+        Ok(Site { node_ports, external_ips, algorithms, service_ranges, config, ..Site::from(node) })
+    }
+
+    /// What `--pod-interface` asks for.
+    pub(super) fn pod_interfaces(&self) -> Result<Interfaces> {
+        Interfaces::parse("--pod-interface", &self.pod_interfaces)
+    }
+
+    /// Where pods have their addresses, as far as the flags say.
+    pub(super) fn pod_network(&self) -> PodNetwork {
+        PodNetwork::new(self.cluster_cidrs.clone())
     }
 
     /// The ports that no program of the node may take for its own connections.

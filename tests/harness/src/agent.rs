@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use seaway_lab::{AgentOptions, AgentStatus, Cgroup, Namespace, bpffs, sweep};
+use seaway_lab::{AgentOptions, AgentStatus, Cgroup, Launcher, Namespace, bpffs, sweep};
 use tempfile::TempDir;
 
 use crate::{ApiServer, launcher};
@@ -105,7 +105,20 @@ impl AgentSetup {
     /// When it cannot be started.
     #[must_use]
     pub fn start_unready(&self, namespace: &Namespace) -> Agent {
-        let started = seaway_lab::Agent::start(namespace, &launcher(), self.options.clone());
+        self.launch(namespace, &launcher())
+    }
+
+    /// As [`start_unready`](Self::start_unready), by another build of the program.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_program(&self, namespace: &Namespace, program: &Path) -> Agent {
+        self.launch(namespace, &Launcher::new(program, ["worker"]))
+    }
+
+    fn launch(&self, namespace: &Namespace, launcher: &Launcher) -> Agent {
+        let started = seaway_lab::Agent::start(namespace, launcher, self.options.clone());
         Agent { inner: started.unwrap_or_else(|error| panic!("{error}")) }
     }
 

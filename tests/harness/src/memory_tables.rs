@@ -6,7 +6,7 @@ use std::{
 };
 
 use seaway_common::{
-    Addr, AffinityKey, AffinityValue, BackendCounters, BackendValue, Config, DEVICE_XDP_TRANSMIT,
+    Addr, AffinityKey, AffinityValue, BackendCounters, BackendValue, Be16, Config, DEVICE_XDP_TRANSMIT,
     FragmentKey, FragmentValue, Reason, ServiceCounters, ServiceKey, ServiceValue, SocketKey, SocketValue,
 };
 use seaway_dataplane::Maps;
@@ -147,6 +147,18 @@ impl Tables for MemoryTables {
 
     fn device(&self, _ifindex: u32) -> u32 {
         DEVICE_XDP_TRANSMIT
+    }
+
+    fn bridge(&self, _ifindex: u32) -> Option<[Be16; 3]> {
+        None
+    }
+
+    fn source(&self, _ifindex: u32, _v4: bool) -> Addr {
+        Addr::default()
+    }
+
+    fn route_generation(&self) -> u16 {
+        0
     }
 
     fn stands_in(&self) -> bool {

@@ -58,7 +58,7 @@ impl WayOut {
         let index = index.expect("the link that was made");
         let flags = if transmit { seaway_common::DEVICE_XDP_TRANSMIT } else { 0 };
         let value = seaway_common::DeviceValue { flags, ..Default::default() };
-        let device = Device { name: Self::LINK.to_owned(), value };
+        let device = Device { name: Self::LINK.to_owned(), value, ..Device::default() };
         Ok(Links { devices: [(index, device)].into(), ..Links::default() })
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask bench dns`: one core for the server, another for the client, rounds in turn.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use nix::unistd::Pid;
 
 use super::client;
 use super::dataset::{self, Load};
-use super::servers::{KINDS, Server};
+use super::servers::{KINDS, PROGRAM, Server};
 use super::statistics::Values;
 use crate::workspace;
 
@@ -45,11 +46,14 @@ pub(super) struct Args {
 
 /// Starts what is installed and measures it.
 pub(super) fn run(args: &Args) -> Result<()> {
-    workspace::run(workspace::cargo().args(["build", "--release", "-p", "seaway", "--locked"]))?;
+    let built =
+        workspace::build(workspace::cargo().args(["build", "--release", "-p", "seaway", "--locked"]))?;
+    let program = built.get("seaway").context("cargo made no program named seaway")?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     ensure!(cores > CLIENT_CORE, "this takes two cores, one for the server and one for the client");
     let dir = tempfile::tempdir().context("cannot make a temporary folder")?;
     dataset::write(dir.path())?;
+    symlink(program, dir.path().join(PROGRAM)).context("cannot link to the program")?;
     let mut servers = Vec::new();
     for kind in &KINDS {
         match kind.start(dir.path())? {

@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use super::dataset::ZONE;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// A link to Seaway's program in the folder that servers work in.
+pub(super) const PROGRAM: &str = "seaway";
 /// The core that servers run on; clients have another.
 const SERVER_CORE: &str = "0";
 
@@ -132,7 +134,7 @@ fn seaway(dir: &Path, port: u16) -> Result<Command> {
         port + 100
     );
     let corefile = write(dir, "Corefile", &text)?;
-    let mut command = Command::new(crate::workspace::root().join("target/release/seaway"));
+    let mut command = Command::new(dir.join(PROGRAM));
     command
         .args(["dns", "--threads", "1", "--corefile"])
         .arg(corefile)
