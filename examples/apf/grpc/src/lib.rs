@@ -13,7 +13,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 /// How long a check takes.
 pub const WORK: Duration = Duration::from_millis(20);
@@ -29,10 +29,6 @@ impl Health for Slow {
     async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         tokio::time::sleep(WORK).await;
         Ok(Response::new(serving()))
-    }
-
-    async fn list(&self, _: Request<HealthListRequest>) -> Result<Response<HealthListResponse>, Status> {
-        Ok(Response::new(HealthListResponse::default()))
     }
 
     async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Watch>, Status> {
