@@ -103,8 +103,13 @@ fn core(c: &mut Criterion) {
                 let mut executing = std::collections::VecDeque::new();
                 let mut arrive = |set: &mut QueueSet<(), ()>, now| {
                     hash = hash.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-                    let arrival =
-                        Arrival { hash: hash ^ (hash >> 32), work: Work::seats(1), weight: 1, schema, detail: () };
+                    let arrival = Arrival {
+                        hash: hash ^ (hash >> 32),
+                        work: Work::seats(1),
+                        weight: 1,
+                        schema,
+                        detail: (),
+                    };
                     match set.arrive(now, arrival, |_| ()) {
                         seaway_apf::queueset::Decision::Executing(id) => Some(id),
                         _ => None,

@@ -53,7 +53,7 @@ struct Body {
 /// With an address of four or sixteen bytes; nothing in it needs padding.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct Request<A: Pod> {
+struct Request<A> {
     header: Header,
     body: Body,
     length: u16,

@@ -191,6 +191,7 @@ impl Claim {
     }
 
     /// From that number.
+    #[cfg(target_arch = "bpf")]
     #[inline(always)]
     pub(crate) fn of(code: u64) -> Self {
         match code {

@@ -50,7 +50,7 @@ fn events_at_random_hold() {
     let mut inputs = 0_u64;
     while Instant::now() < until {
         let len = next(&mut state) % LEN_MAX;
-        let octets: Vec<u8> = (0..len).map(|_| next(&mut state) as u8).collect();
+        let octets: Vec<u8> = (0..len).map(|_| next(&mut state).to_le_bytes()[0]).collect();
         if let Err(panic) = std::panic::catch_unwind(|| property::check(&octets)) {
             println!("input {inputs}: {octets:?}");
             std::panic::resume_unwind(panic);

@@ -47,7 +47,7 @@ impl ManifestDir {
         if names.is_empty() {
             return Err(Error::NoManifests { dir: this.dir });
         }
-        this.read(names, SystemTime::now());
+        this.read(&names, SystemTime::now());
         let (snapshot, warnings) = this.files.merge();
         if snapshot.is_empty() {
             return Err(Error::NoObjects { dir: this.dir, warnings });
@@ -83,7 +83,7 @@ impl ManifestDir {
             Err(error) => self.keep(&format!("cannot be listed ({error})")),
             Ok(names) if names.is_empty() => self.keep("holds no manifest any more"),
             Ok(names) => {
-                self.read(names, now);
+                self.read(&names, now);
                 if !self.stale {
                     return false;
                 }
@@ -137,7 +137,7 @@ impl ManifestDir {
         Ok(files)
     }
 
-    fn read(&mut self, names: Vec<PathBuf>, now: SystemTime) {
+    fn read(&mut self, names: &[PathBuf], now: SystemTime) {
         // All of them are new the first time only: later, few are, and threads are not worth it.
         let threads = if self.seen.is_empty() { cores() } else { 1 };
         let mut present = Vec::with_capacity(names.len());

@@ -110,11 +110,12 @@ impl View {
 
     /// The bytes that a translation may change.
     pub(crate) fn translatable(&self) -> Vec<Range<usize>> {
-        let mut ranges = vec![0..12];
+        let mut ranges = Vec::new();
+        ranges.push(0..12);
         if self.v4 {
             ranges.extend([L3 + 8..L3 + 9, L3 + 10..L3 + 20]);
         } else {
-            ranges.extend([L3 + 7..L3 + 40]);
+            ranges.push(L3 + 7..L3 + 40);
         }
         ranges.extend(self.id.clone());
         if !self.later {

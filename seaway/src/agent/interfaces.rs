@@ -5,7 +5,7 @@ mod selection;
 use anyhow::{Context, Result, ensure};
 use glob::Pattern;
 
-pub(super) use selection::{Selected, Selection};
+pub(super) use selection::Selection;
 
 /// What stands for what the agent finds.
 pub(super) const AUTO: &str = "auto";

@@ -55,11 +55,6 @@ impl Selection {
         &self.links
     }
 
-    /// Whether the selection may change while the agent runs: a bridge may get ports as well.
-    pub(in crate::agent) fn may_change(&self) -> bool {
-        self.node.may_grow() || self.pods.any()
-    }
-
     /// Refuses interfaces by name that the programs cannot serve.
     ///
     /// # Errors
