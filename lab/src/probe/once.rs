@@ -49,7 +49,8 @@ pub(super) fn connect_udp(probe: &Probe) -> io::Result<Outcome> {
     let socket = Socket::new(Domain::for_address(probe.to), Type::DGRAM, None)?;
     flow::bind(&socket, probe)?;
     socket.connect(&SockAddr::from(probe.to))?;
-    let remote = socket.peer_addr()?.as_socket().unwrap_or(probe.to);
+    // The kernel calls a socket that is connected to port 0 unconnected.
+    let remote = socket.peer_addr().ok().and_then(|peer| peer.as_socket()).unwrap_or(probe.to);
     answered("connected".into(), own_address(&socket)?, remote)
 }
 

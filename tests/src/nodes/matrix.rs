@@ -16,6 +16,8 @@ const TIMEOUT_MS: u64 = 4000;
 const SILENCE_MS: u64 = 300;
 /// A client that failed this often is not asked any more.
 const FAILURES_MAX: usize = 6;
+/// What `EMSGSIZE` reads.
+const TOO_LONG: &str = "Message too long";
 /// Bytes of an exchange each way, and of datagrams: in one packet, and in fragments.
 const SIZES: [(Transport, usize); 3] =
     [(Transport::Exchange, 32_768), (Transport::Udp, 1200), (Transport::UdpUnconnected, 4000)];
@@ -96,7 +98,12 @@ impl<'n> Matrix<'n> {
             asked += 1;
             let timeout_ms = if cell.is_served() { TIMEOUT_MS } else { SILENCE_MS };
             let question = Probe { timeout_ms, size: cell.size, ..Probe::new(cell.transport, cell.to()) };
-            let outcome = process.ask(&question).unwrap_or_else(|error| panic!("{error}"));
+            let mut ask = || process.ask(&question).unwrap_or_else(|error| panic!("{error}"));
+            let mut outcome = ask();
+            // Routers tell senders of IPv6 how long packets may be; the next datagram fits.
+            if matches!(&outcome, Outcome::Failed(why) if why.contains(TOO_LONG)) {
+                outcome = ask();
+            }
             failures.extend(self.check(&cell, &outcome).err().map(|seen| Failure { cell, seen }));
             if failures.len() >= FAILURES_MAX {
                 break;

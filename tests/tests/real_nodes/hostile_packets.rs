@@ -29,6 +29,16 @@ fn row_a4_header_chain() {
     privileged!();
     let mut case = Case::new(&[1]);
     case.serve(From::Pod(1), "hidden", &pod(1), &[HIDDEN], &[HIDDEN]);
+    // The longest chain fits, and XDP takes packets of this length.
+    let pod_link = (&case.pod(1).namespace, "eth0");
+    for (namespace, link) in [
+        (case.client(), "eth0"),
+        (case.node(), Topology::CLIENT_INTERFACE),
+        (case.node(), &*case.pod(1).interface),
+        pod_link,
+    ] {
+        namespace.set_mtu(link, 3000).unwrap();
+    }
     let _agent = case.start();
     let sender = sender(&case);
     let arrived = RawSocket::open(&case.pod(1).namespace, "eth0").unwrap();

@@ -11,10 +11,10 @@ use seaway_harness::{MemoryMaps, privileged, seaway_binary, skip, test_name};
 use seaway_lab::{Topology, bpffs};
 use seaway_tests::nodes::case::{Case, From, NODE_WEB, node_port};
 
-const NEEDED: &str = "bpf,net_admin,perfmon";
+pub(crate) const NEEDED: &str = "bpf,net_admin,perfmon";
 
 /// The agent under `setpriv` with these capabilities, until it ends or has run for some seconds.
-fn start_with(case: &Case, capabilities: &str, more: &[&str]) -> Output {
+pub(crate) fn start_with(case: &Case, capabilities: &str, more: &[&str]) -> Output {
     let bounding: String = capabilities.split(',').map(|name| format!(",+{name}")).collect();
     let mut command = Command::new("timeout");
     command.args(["--signal=TERM", "8", "prlimit", "--memlock=65536:65536", "setpriv"]);
