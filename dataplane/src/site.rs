@@ -104,6 +104,15 @@ impl Site {
                 config.flags |= bit;
             }
         }
+        if config.clusters_len == 0 {
+            // As kube-proxy with `--detect-local-mode=NodeCIDR`: pods are where the Node object says.
+            let node = snapshot.nodes.get(&*self.node);
+            let own = node.map(|node| node.pod_cidrs.as_slice()).unwrap_or_default();
+            for (place, range) in config.clusters.iter_mut().zip(own) {
+                *place = Prefix::new(range.addr(), range.prefix_len());
+                config.clusters_len += 1;
+            }
+        }
         for (place, range) in config.services.iter_mut().zip(&ranges) {
             *place = Prefix::new(range.addr(), range.prefix_len());
             config.services_len += 1;

@@ -75,6 +75,7 @@ mod programs {
                 send_back(&ctx, &mut packet, Answer::TooBig, mtu, 0)
             }
             Ok(Verdict::Echo) => send_back(&ctx, &mut packet, Answer::Echo, 0, 0),
+            Ok(Verdict::Expired) => send_back(&ctx, &mut packet, Answer::TimeExceeded, 0, 0),
             Ok(Verdict::Hold) if hold(&ctx, &KernelTables::<INGRESS>) => TC_ACT_SHOT,
             Ok(Verdict::Hold) => {
                 count(Reason::Fragment);

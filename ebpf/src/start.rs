@@ -370,7 +370,8 @@ fn route<P: Packet, T: Tables>(
     let ingress = packet.ifindex();
     let strict =
         tables.device(ingress) & (DEVICE_STRICT_RP_FILTER | DEVICE_BRIDGE_PORT) == DEVICE_STRICT_RP_FILTER;
-    if strict && headers.v4 && headers.l3() == ETHERNET_LEN {
+    // IPv6 has no such setting: there, pods' addresses at least come from where pods are.
+    if strict && (headers.v4 || config.in_cluster(&key.src)) && headers.l3() == ETHERNET_LEN {
         plan.route = Route { src: key.dst, dst: key.src, proto: key.proto, wants_source: false };
         packet.next_hop(&plan.route, &mut plan.way).map_err(|_| Reason::BadSource)?;
         if plan.way.ifindex != ingress {

@@ -15,9 +15,11 @@ use crate::{FlowEntry, Flows, Packet};
 /// Offsets in the header (RFC 9293, section 3.1).
 const SEQUENCE: usize = 4;
 const ACKNOWLEDGMENT: usize = 8;
-/// Sequence numbers before and after the expected one at which a segment is taken for one of the flow: a
-/// quarter of what the largest window allows, and one number of 2048 for somebody who guesses.
-const WINDOW: u32 = 1 << 20;
+/// Sequence numbers from the expected one on that a segment of the flow may have: data may be in flight before it,
+/// as much as receive buffers hold by default. One number of a thousand for somebody who guesses.
+const IN_FLIGHT: u32 = 4 << 20;
+/// The same before the expected one: segments that are sent again.
+const REPEATED: u32 = 1 << 16;
 /// The longest RST whose checksum is looked at, in words: a header with all options. Nobody sends longer ones.
 const RESET_WORDS: usize = 15;
 
@@ -73,7 +75,7 @@ fn fits<P: Packet, F: Flows>(packet: &P, headers: &Headers, flow: &F::Flow, flow
     let Some(pair) = flows.flow(&pair) else { return true };
     let expected = pair.get().ack.get();
     let Ok(sequence) = packet.read::<Be32>(headers.l4() + SEQUENCE) else { return false };
-    expected == 0 || sequence.get().wrapping_sub(expected.wrapping_sub(WINDOW)) < 2 * WINDOW
+    expected == 0 || sequence.get().wrapping_sub(expected.wrapping_sub(REPEATED)) < REPEATED + IN_FLIGHT
 }
 
 /// Whether a RST's checksum is right, or still left to the device.

@@ -61,6 +61,8 @@ pub enum Verdict {
     TooBig(u16),
     /// Asks a virtual address whether it is there: to be answered. No byte was changed.
     Echo,
+    /// May not be forwarded once more: the sender has to be told. No byte was changed.
+    Expired,
     /// A fragment that came before its first one: to be held. No byte was changed.
     Hold,
     /// A first fragment that others are held for: to be sent in again, they behind it. No byte was changed.
@@ -101,6 +103,7 @@ pub fn translate<P: Room, T: Tables, V4: Flows, V6: Flows>(
         ARRIVE => Verdict::Arrive(detail),
         TOO_BIG => Verdict::TooBig(detail as u16),
         ECHO => Verdict::Echo,
+        EXPIRED => Verdict::Expired,
         HOLD => Verdict::Hold,
         RELEASE => Verdict::Release,
         NO => return Err(Reason::of(detail).unwrap_or(Reason::Inconsistent)),
@@ -152,6 +155,7 @@ const RESOLVE: u32 = Done::Resolve as u32;
 const ARRIVE: u32 = Done::Arrive as u32;
 const TOO_BIG: u32 = Done::TooBig as u32;
 const ECHO: u32 = Done::Echo as u32;
+const EXPIRED: u32 = Done::Expired as u32;
 const HOLD: u32 = Done::Hold as u32;
 const RELEASE: u32 = Done::Release as u32;
 const NO: u32 = Done::No as u32;
@@ -195,6 +199,7 @@ enum Done {
     Arrive,
     TooBig,
     Echo,
+    Expired,
     Hold,
     Release,
     /// The reason's number is kept beside it.
@@ -212,6 +217,7 @@ impl Done {
             ARRIVE => Self::Arrive,
             TOO_BIG => Self::TooBig,
             ECHO => Self::Echo,
+            EXPIRED => Self::Expired,
             NO => return Err(Reason::of(detail).unwrap_or(Reason::Inconsistent)),
             _ => Self::NotOurs,
         })
@@ -523,8 +529,7 @@ fn send_on<P: Room, E: FlowEntry, T: Tables>(
         return Ok(if stage == Stage::Early { Done::NotOurs } else { Done::TooBig });
     }
     if headers.hops_left(packet)? <= 1 {
-        // The stack tells the sender.
-        return Ok(Done::NotOurs);
+        return Ok(if stage == Stage::Ingress { Done::Expired } else { Done::NotOurs });
     }
     count(packet, headers, flow, tables, stage);
     if wrapped {

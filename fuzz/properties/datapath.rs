@@ -94,6 +94,7 @@ fn run(site: &Site, packet: &mut Vec<u8>, stage: Stage, foreign: bool) -> Result
             let what = match other {
                 Verdict::TooBig(mtu) => Some((Answer::TooBig, mtu)),
                 Verdict::Echo => Some((Answer::Echo, 0)),
+                Verdict::Expired => Some((Answer::TimeExceeded, 0)),
                 _ => None,
             };
             if let Some((what, mtu)) = what {

@@ -76,6 +76,7 @@ impl Balancer for Site {
             Ok(Verdict::Hold | Verdict::Release) => Fate::Dropped,
             Ok(Verdict::TooBig(mtu)) => answered(&mut packet, Answer::TooBig, mtu),
             Ok(Verdict::Echo) => answered(&mut packet, Answer::Echo, 0),
+            Ok(Verdict::Expired) => answered(&mut packet, Answer::TimeExceeded, 0),
             Err(reason) => match reason.action() {
                 Action::Pass => Fate::Passed,
                 Action::Drop => Fate::Dropped,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use seaway_cluster::{AddressFamily, Node, Snapshot, Update, Waiting};
-use seaway_common::CONFIG_POD_PATH;
+use seaway_common::{CONFIG_KERNEL_FLOWS, CONFIG_POD_PATH};
 use seaway_dataplane::attachments::{Asked, Attachment, Attachments, Look, Place, State};
 use seaway_dataplane::devices::Devices;
 use seaway_dataplane::kernel_maps::KernelMaps;
@@ -105,6 +105,8 @@ impl Agent {
         let mut report = Report::new(args, probe, node.to_owned(), Arc::clone(told.metrics()));
         report.note_site(&site);
         report.look_for_leftovers();
+        let mut site = site;
+        note_kernel_flows(&mut site, &report);
         // An agent that waits for its first facts is one that `seaway status` tells of.
         report.tell();
         Ok(Self {
@@ -175,6 +177,7 @@ impl Agent {
             site.config.flags &= !CONFIG_POD_PATH;
             site.config.flags |= if self.pods_found { CONFIG_POD_PATH } else { 0 };
         }
+        note_kernel_flows(&mut site, &self.report);
         if site == self.site {
             return None;
         }
@@ -377,4 +380,10 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.report.withdraw();
     }
+}
+
+/// While kube-proxy's rules are here, TCP that starts nothing may belong to a connection that they translated.
+fn note_kernel_flows(site: &mut Site, report: &Report) {
+    site.config.flags &= !CONFIG_KERNEL_FLOWS;
+    site.config.flags |= if report.finds_kube_proxy() { CONFIG_KERNEL_FLOWS } else { 0 };
 }

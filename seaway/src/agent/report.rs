@@ -168,6 +168,11 @@ impl Report {
         self.leftover_texts = found.unwrap_or_default().into_iter().map(told).collect();
     }
 
+    /// Whether rules of a kube-proxy are here, so that connections may be in the kernel's connection tracking.
+    pub(super) fn finds_kube_proxy(&self) -> bool {
+        !self.leftover_texts.is_empty()
+    }
+
     /// Tells what is wrong now: what is new in the log, all of it in the file.
     pub(super) fn tell(&mut self) {
         let parts = [
