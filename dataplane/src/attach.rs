@@ -62,6 +62,10 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The driver has no XDP. Its packets are served by the classifiers: the kernel's generic mode would be slower,
+    /// and takes packets that stand for several in one piece.
+    #[error("the driver of interface {0} has no XDP")]
+    NoNativeXdp(String),
     /// The link cannot be pinned or its pin not be read.
     #[error("pin {}", .pin.display())]
     Pin {
@@ -144,24 +148,31 @@ fn classifier(programs: &mut Programs, program: &'static str, name: &str, pin: &
     keep(FdLink::try_from(link), pin)
 }
 
-/// In the driver if it can, else in the network stack.
+/// In the driver.
 fn xdp(programs: &mut Programs, name: &str, index: u32, pin: &Path) -> Result<(), Error> {
     let program = programs::XDP_LB;
     let target = || format!("interface {name}");
-    let refused = |source| match obstacle::on_interface(name, index) {
+    let refused = |source: ProgramError| match obstacle::on_interface(name, index) {
         Some(obstacle) => Error::Obstructed { program, target: target(), obstacle },
+        None if is_unsupported(&source) => Error::NoNativeXdp(name.to_owned()),
         None => refused(program, target(), source),
     };
     let xdp = programs.xdp()?;
-    let id = xdp
-        .attach_to_if_index(index, XdpMode::Driver)
-        .or_else(|error| {
-            tracing::debug!(interface = name, %error, "no XDP in the driver, falling back to the generic mode");
-            xdp.attach_to_if_index(index, XdpMode::Skb)
-        })
-        .map_err(refused)?;
+    let id = xdp.attach_to_if_index(index, XdpMode::Driver).map_err(refused)?;
     let link = xdp.take_link(id).map_err(refused)?;
     keep(FdLink::try_from(link), pin)
+}
+
+/// Whether the kernel says that a driver cannot do it.
+fn is_unsupported(error: &ProgramError) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if error.downcast_ref::<io::Error>().is_some_and(|it| it.raw_os_error() == Some(libc::EOPNOTSUPP)) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// To a cgroup: it applies to its processes and those of cgroups below.

@@ -71,6 +71,8 @@ pub struct Attachments {
     failures: BTreeMap<Attachment, Failure>,
     /// Interfaces that got their clsact qdisc from us.
     qdiscs: BTreeSet<u32>,
+    /// Interfaces whose driver has no XDP: nothing is missing where the classifiers are attached.
+    without_xdp: BTreeSet<u32>,
     /// Pins of links that are new since the start.
     made: BTreeSet<String>,
     /// Something went wrong: what is there has to be read.
@@ -91,6 +93,7 @@ impl Attachments {
             installed: Installed::new(),
             failures: BTreeMap::new(),
             qdiscs: BTreeSet::new(),
+            without_xdp: BTreeSet::new(),
             made: BTreeSet::new(),
             doubtful: true,
         })
@@ -105,7 +108,8 @@ impl Attachments {
     /// at [`due`](Self::due), and when its target changes.
     pub fn settle(&mut self, asked: &Asked, look: Look, now: Instant) -> Changes {
         let mut changes = Changes::default();
-        let wanted = targets(asked);
+        let mut wanted = targets(asked);
+        wanted.retain(|attachment, target| !self.has_no_xdp(attachment, *target));
         let lost = self.look(look);
         let due = self.due().is_some_and(|due| due <= now);
         if wanted == self.wanted && !lost && !due && look == Look::Names {
@@ -239,8 +243,20 @@ impl Attachments {
                 if waits && look == Look::Names {
                     return Ok(());
                 }
-                self.attach(attachment, *target, asked)?;
-                changes.attached.insert(attachment.clone());
+                match self.attach(attachment, *target, asked) {
+                    Err(Error::NoNativeXdp(interface)) => {
+                        tracing::info!(interface, "the driver has no XDP; packets are served at tc");
+                        if let Target::Interface(index) = target {
+                            self.without_xdp.insert(*index);
+                        }
+                        self.wanted.remove(attachment);
+                        self.failures.remove(attachment);
+                    }
+                    done => {
+                        done?;
+                        changes.attached.insert(attachment.clone());
+                    }
+                }
             }
         }
         Ok(())
@@ -259,6 +275,15 @@ impl Attachments {
         attach::attach(&mut self.programs, attachment, asked.cgroup.as_deref(), target, &pin)?;
         self.made.insert(attachment.pin());
         self.attached(attachment)
+    }
+
+    /// Whether an attachment is XDP at an interface whose driver has none.
+    fn has_no_xdp(&self, attachment: &Attachment, target: Option<Target>) -> bool {
+        let index = match target {
+            Some(Target::Interface(index)) => index,
+            _ => return false,
+        };
+        attachment.can_be_missed() && self.without_xdp.contains(&index)
     }
 
     /// Reads what is behind an attachment's pin: its target may be another one than was meant.

@@ -115,7 +115,7 @@ fn interfaces_are_found_and_followed_without_any_flag() {
     privileged!();
     let site = Site::new(&[("p1", &[pod(111)])]);
     let agent = site.start();
-    site.wait_for_roles(&[("ext0", "node"), ("p1", "pod")]);
+    site.wait_for_roles(&[("ext0", "node"), ("ext1", "node"), ("p1", "pod")]);
     assert!(site.is_attached("ext0") && site.is_attached("p1"));
 
     let mut delays = Vec::new();
@@ -170,6 +170,7 @@ fn bridge_of_pods_is_found_by_their_range_and_docker_is_not() {
         ("cni0", "none"),
         ("docker0", "none"),
         ("ext0", "node"),
+        ("ext1", "node"),
         ("veth1", "pod"),
         ("vethd", "none"),
     ]);
@@ -184,6 +185,10 @@ fn bridge_of_pods_is_found_by_their_range_and_docker_is_not() {
 fn strict_reverse_path_filtering_is_noticed_when_it_is_switched_on() {
     privileged!();
     let site = Site::new(&[]);
+    for device in ["all", "ext0"] {
+        // The node's own setting is strict; here it is switched on.
+        site.node().set(&format!("net/ipv4/conf/{device}/rp_filter"), "0").unwrap();
+    }
     let _agent = site.start();
     assert_eq!(site.device("ext0").0 & DEVICE_STRICT_RP_FILTER, 0);
     site.node().set("net/ipv4/conf/ext0/rp_filter", "1").unwrap();
@@ -202,7 +207,7 @@ fn device_without_ethernet_is_refused_by_name_and_left_out_otherwise() {
     site.ip("tuntap add tun7 mode tun");
     site.ip("addr add 10.8.0.1/24 dev tun7");
     let agent = site.start();
-    site.wait_for_roles(&[("ext0", "node"), ("tun7", "none")]);
+    site.wait_for_roles(&[("ext0", "node"), ("ext1", "node"), ("tun7", "none")]);
     assert!(agent.terminate().success());
 
     let refused = Site { setup: AgentSetup::new(["tun7"]), topology: site.topology };

@@ -32,7 +32,8 @@ fn maps_of_a_node_with_64_cpus_take_less_than_128_mb() {
     let mut total = 0;
     for map in MapName::ALL {
         let bytes = usage::bytes(&pins.0, *map).unwrap();
-        assert_ne!(bytes, 0, "{}", map.as_str());
+        // An empty trie takes nothing.
+        assert!(bytes != 0 || *map == MapName::SourceRanges, "{}", map.as_str());
         let there = if PER_CPU.contains(map) { bytes / here * CPUS } else { bytes };
         println!("{} {there}", map.as_str());
         total += there;

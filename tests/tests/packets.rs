@@ -164,6 +164,9 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     ];
     let cut = prop_oneof![6 => Just(usize::MAX), 1 => 14usize..90];
     (frame, damage, cut).prop_map(|(([src, dst], kind, words), damage, cut)| {
+        // Endpoints open no connections from the ports that they serve.
+        let opens = kind == Kind::Syn && BACKENDS.iter().flatten().any(|backend| addr(backend) == src);
+        let kind = if opens { Kind::SynAck } else { kind };
         let options = if src.is_ipv4() { vec![1; 4 * words] } else { vec![] };
         let mut bytes = Frame { options, ..Frame::new(src, dst, kind) }.bytes();
         if let Some((at, byte)) = damage.filter(|(at, _)| *at < bytes.len()) {

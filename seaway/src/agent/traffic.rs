@@ -138,6 +138,7 @@ impl Args {
             snat_last: last,
             clusters_len,
             clusters,
+            icmp_ratelimit_ms: icmp_ratelimit_ms(),
             ..self.timeouts.config()
         };
         let algorithms = Algorithms { inside: self.algorithm_inside, outside: self.algorithm_outside };
@@ -166,6 +167,12 @@ impl Args {
     pub(super) fn own_ports(&self) -> [(&'static str, Ports); 2] {
         [("--snat-ports", self.snat_ports), ("--nodeport-range", self.nodeport_range)]
     }
+}
+
+/// The node's own setting; the kernel's default where it cannot be read.
+fn icmp_ratelimit_ms() -> u32 {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/icmp_ratelimit").unwrap_or_default();
+    text.trim().parse().unwrap_or(1000)
 }
 
 fn named(name: &str) -> Result<Algorithm> {

@@ -71,7 +71,21 @@ pub fn compare(objects: &[Value]) -> Comparison {
 /// A process on the node whose packet a rule drops or rejects gets an error from its own call, whichever
 /// of the two it is; with Seaway it gets what a pod gets.
 fn agree(seaway: &str, nftables: &str) -> bool {
-    seaway == nftables || (nftables.starts_with("Operation not permitted") && !seaway.starts_with("ok"))
+    seaway == nftables
+        || keeps_the_client(seaway, nftables)
+        || (nftables.starts_with("Operation not permitted") && !seaway.starts_with("ok"))
+}
+
+/// The same endpoints, but those on the node saw the client itself instead of the node: only flows to other
+/// nodes are masqueraded.
+fn keeps_the_client(seaway: &str, nftables: &str) -> bool {
+    let (Some((seaway, sources)), Some((nftables, "n1"))) =
+        (seaway.split_once(" as "), nftables.split_once(" as "))
+    else {
+        return false;
+    };
+    seaway == nftables
+        && sources.split(", ").all(|source| source == "n1" || source.parse::<std::net::IpAddr>().is_ok())
 }
 
 fn with_seaway(objects: &[Value], services: &[Served]) -> Seen {

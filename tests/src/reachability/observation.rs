@@ -18,7 +18,7 @@ pub(crate) struct Observation {
     pub(crate) backends: BTreeSet<String>,
     pub(crate) backend_ports: BTreeSet<u16>,
     pub(crate) sources_seen: BTreeSet<String>,
-    /// The same, as if endpoints of n1 had seen n1 where they saw somebody outside of it.
+    /// The same, as if endpoints of n1 had seen n1 where they saw the client itself.
     pub(crate) sources_if_masqueraded: BTreeSet<String>,
 }
 
@@ -48,7 +48,7 @@ impl Observation {
             self.backend_ports.insert(answer.port);
             let (peer, is_local) = (answer.peer.ip(), places::is_on_n1(&answer.name));
             let seen = source(peer, pooled);
-            let is_kept = is_local && places::is_outside(peer);
+            let is_kept = is_local && !places::is_n1(peer);
             self.sources_if_masqueraded.insert(if is_kept { "n1".into() } else { seen.clone() });
             self.sources_seen.insert(seen);
         }

@@ -112,12 +112,6 @@ pub(crate) fn is_on_n1(name: &str) -> bool {
     [Place::N1, Place::PodL1, Place::PodL2].iter().any(|place| place.to_string() == name)
 }
 
-/// Whether it is neither n1's own address nor one of its pods'.
-pub(crate) fn is_outside(address: IpAddr) -> bool {
-    let pods = LOCAL_PODS.iter().flat_map(|(_, addresses)| addresses);
-    !is_n1(address) && !pods.into_iter().any(|own| own.parse() == Ok(address))
-}
-
 /// 192.0.2.10 is 2001:db8::10, the pool's 192.0.2.101 is 2001:db8::65: digits in one, a number in
 /// the other.
 fn client(host: u8, is_v4: bool) -> IpAddr {
