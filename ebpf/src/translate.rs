@@ -265,6 +265,8 @@ fn translate_headers<P: Room, T: Tables, F: Flows>(
         }
         Some(flow) if (flow.state() & FLOW_AT_EGRESS != 0) != (stage == Stage::Egress) => {
             if stage == Stage::Ingress {
+                // Later fragments take the same way.
+                remember(headers, &flow, tables);
                 lift_from_bridge(packet, tables)?;
             }
             return Ok(Done::NotOurs);
