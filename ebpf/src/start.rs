@@ -370,11 +370,11 @@ fn route<P: Packet, T: Tables>(
     let ingress = packet.ifindex();
     let strict =
         tables.device(ingress) & (DEVICE_STRICT_RP_FILTER | DEVICE_BRIDGE_PORT) == DEVICE_STRICT_RP_FILTER;
-    // IPv6 has no such setting: there, pods' addresses at least come from where pods are.
-    if strict && (headers.v4 || config.in_cluster(&key.src)) && headers.l3() == ETHERNET_LEN {
+    if strict && headers.l3() == ETHERNET_LEN {
         plan.route = Route { src: key.dst, dst: key.src, proto: key.proto, wants_source: false };
         packet.next_hop(&plan.route, &mut plan.way).map_err(|_| Reason::BadSource)?;
-        if plan.way.ifindex != ingress {
+        // IPv6 has no such setting: there, a client needs a way back at all, and a pod one to where it came from.
+        if plan.way.ifindex != ingress && (headers.v4 || config.in_cluster(&key.src)) {
             return Err(Reason::BadSource);
         }
     }
