@@ -3,6 +3,8 @@
 //! Refused calls end with RESOURCE_EXHAUSTED and a `RetryInfo`; `grpc-timeout` bounds how long a call
 //! waits. A streaming call gives its seat back when the stream starts.
 
+#![forbid(unsafe_code)]
+
 use seaway_apf::layer::{Classified, FlowControlLayer, Hold};
 use seaway_apf::{Attributes, FlowControl};
 use std::pin::Pin;

@@ -1,6 +1,8 @@
 //! The gRPC example as a program: `cargo run -p seaway-apf-grpc-example`, then call
 //! `grpc.health.v1.Health/Check` on 127.0.0.1:50051.
 
+#![forbid(unsafe_code)]
+
 use seaway_apf::{Configuration, FlowControl, Settings};
 use tokio::net::TcpListener;
 
