@@ -20,7 +20,7 @@ use seaway_lab::{
     echo::{self, Listener, Protocol},
     probe::{Outcome, Probe, ProbeProcess, Transport},
 };
-use seaway_tests::network::{BOTH, ECHO_TCP, Network, Path, VIPS, ask, question, spread, vip};
+use seaway_tests::network::{BOTH, ECHO_TCP, Network, Path, VIPS, ask, manifest, question, spread, vip};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SERVICE: &str = "10.96.0.90";
@@ -192,7 +192,12 @@ fn long_question(to: SocketAddr) -> std::io::Result<String> {
 #[test]
 fn row_31_a_shorter_way_behind_the_service_is_found_out() {
     privileged!();
-    let network = Network::new(&[0]);
+    let mut network = Network::new(&[0]);
+    // XDP at the pod's link would keep the pod from sending segments in one piece, and the frames that it sends
+    // then are longer than the node's end takes.
+    let uplink = vec![Topology::CLIENT_INTERFACE.to_owned()];
+    network.setup = AgentSetup::new(uplink).arguments(["--pod-interface", "pod-*"]);
+    network.setup.write("echo.yaml", &manifest(&[0]));
     let pod = &network.topology.pods[0];
     network.topology.node.namespace().set_mtu(&pod.interface, 1300).unwrap();
     let _agent = network.start();
